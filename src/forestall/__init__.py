@@ -1,0 +1,3 @@
+"""Forestall: proactive IT maintenance."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The agents' door: authenticate, decode, judge thresholds, commit in groups, acknowledge."""

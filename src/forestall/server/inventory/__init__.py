@@ -1,0 +1,1 @@
+"""Devices, their identity and enrolment, and the facts known of them."""

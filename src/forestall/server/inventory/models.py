@@ -1,0 +1,168 @@
+"""Devices, their identity and enrolment, and the facts known of them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import CheckConstraint, Q, UniqueConstraint
+
+from forestall.server.people.models import Client, Person, Site
+from forestall.server.people.scope import ScopedModel
+
+
+class DeviceStatus(models.TextChoices):
+    PENDING = "pending", "pending approval"
+    APPROVED = "approved", "approved"
+    REVOKED = "revoked", "revoked"
+
+
+class Device(ScopedModel):
+    """A machine. Its identity is (client, site, device): a site never changes client, a device never changes either."""
+
+    SCOPE_SITE: ClassVar[str] = "site_id"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="devices")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="devices")
+    name = models.CharField(max_length=200)
+    role = models.CharField(max_length=40, default="server")
+    """``server``, ``endpoint``, ``network``, ``printer``, ``cloud``."""
+    status = models.CharField(max_length=10, choices=DeviceStatus.choices, default=DeviceStatus.PENDING)
+    public_key = models.BinaryField(max_length=32)
+    """Raw Ed25519 key made on the device."""
+    machine_id = models.CharField(max_length=64, blank=True)
+    agent_version = models.CharField(max_length=40, blank=True)
+    enrolled_at = models.DateTimeField()
+    approved_at = models.DateTimeField(null=True, blank=True)
+    approved_by = models.CharField(max_length=150, blank=True)
+    last_check_in_at = models.DateTimeField(null=True, blank=True)
+    """When intake received the last check-in (the server's clock)."""
+    last_made_at = models.DateTimeField(null=True, blank=True)
+    """When the device says it made that check-in (the device's clock)."""
+    clock_offset_seconds = models.FloatField(null=True, blank=True)
+    """Device clock minus server clock, of a check-in that was sent at once (never of a replayed one)."""
+    boot_id = models.CharField(max_length=64, blank=True)
+    job_counter = models.PositiveBigIntegerField(default=0)
+    """Last counter given to a job of this device."""
+    os_name = models.CharField(max_length=200, blank=True)
+    """Copied from the ``system`` document for lists and filters."""
+
+    class Meta:
+        ordering = ["client__name", "name"]
+        constraints = [
+            CheckConstraint(condition=Q(status__in=DeviceStatus.values), name="device_status_known"),
+            CheckConstraint(
+                condition=~Q(status=DeviceStatus.APPROVED) | Q(approved_at__isnull=False), name="device_approval_has_time"
+            ),
+        ]
+        indexes = [models.Index(fields=["client", "site"]), models.Index(fields=["last_check_in_at"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EnrolmentToken(ScopedModel):
+    """Single-use permission to enrol one device at one site. Only its digest is kept."""
+
+    SCOPE_CLIENT: ClassVar[str] = "site__client_id"
+    SCOPE_SITE: ClassVar[str] = "site_id"
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=150)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_by = models.ForeignKey(Device, on_delete=models.SET_NULL, null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"token for {self.site} of {self.created_at:%Y-%m-%d}"
+
+
+class FactsDocument(ScopedModel):
+    """The newest document of one name of one device."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="facts")
+    name = models.CharField(max_length=20)
+    digest = models.BinaryField(max_length=32)
+    body = models.BinaryField()
+    """zlib-compressed MessagePack of the ``wire.facts`` document."""
+    collected_at = models.DateTimeField()
+    """Last time the device collected it and it was this (affirmations move it)."""
+    changed_at = models.DateTimeField()
+    """When this content was first collected."""
+
+    class Meta:
+        constraints = [UniqueConstraint(fields=["device", "name"], name="facts_document_once_a_device")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.device_id}"
+
+
+class FactsChange(ScopedModel):
+    """A document that became another: what changed, for the device's timeline."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="facts_changes")
+    name = models.CharField(max_length=20)
+    at = models.DateTimeField()
+    summary = models.CharField(max_length=500)
+    """In words: ``3 packages upgraded: libc6, …``."""
+
+    class Meta:
+        ordering = ["-at"]
+        indexes = [models.Index(fields=["device", "-at"])]
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+class IntakeRefusal(ScopedModel):
+    """Refusals of a device's messages, counted per code and hour, so that a flood is one row."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="refusals")
+    code = models.CharField(max_length=30)
+    hour = models.DateTimeField()
+    count = models.PositiveIntegerField(default=0)
+    last_detail = models.CharField(max_length=500)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [UniqueConstraint(fields=["device", "code", "hour"], name="refusal_once_a_code_and_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.code} x{self.count}"
+
+
+class JournalPosition(models.Model):
+    """How far the worker has applied intake's journal. One row; moves in the transaction of what it applies."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    row = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.row)
+
+
+__all__ = [
+    "Client",
+    "Device",
+    "DeviceStatus",
+    "EnrolmentToken",
+    "FactsChange",
+    "FactsDocument",
+    "IntakeRefusal",
+    "JournalPosition",
+    "Person",
+    "Site",
+]

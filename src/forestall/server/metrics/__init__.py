@@ -1,0 +1,1 @@
+"""Samples behind one small interface: append, latest, range."""

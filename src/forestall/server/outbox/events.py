@@ -1,0 +1,18 @@
+"""The name of every event, shaped ``subject.what_happened``. One list; ``loop.py`` has a line for each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    DEVICE_ENROLLED = "device.enrolled"
+    DEVICE_APPROVED = "device.approved"
+    FACTS_CHANGED = "facts.changed"
+    SAMPLES_CROSSED = "samples.crossed"
+    CHECK_CHANGED = "check.changed"
+    ALERT_RAISED = "alert.raised"
+    ALERT_CLEARED = "alert.cleared"
+    TICKET_OPENED = "ticket.opened"
+    TICKET_RESOLVED = "ticket.resolved"
+    JOB_FINISHED = "job.finished"

@@ -1,0 +1,1 @@
+"""Clients, sites, persons, their roles, and the scope every query must name."""

@@ -1,0 +1,1 @@
+"""What the client sees: service reports, as pages and PDF."""

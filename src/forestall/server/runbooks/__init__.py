@@ -1,0 +1,1 @@
+"""Signed procedures, their jobs, and the standing orders that let them run unattended."""

@@ -1,0 +1,8 @@
+"""What granian serves: console and API."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "forestall.server.settings")
+application = get_wsgi_application()

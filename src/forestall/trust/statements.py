@@ -1,0 +1,262 @@
+"""Everything that is ever signed, declared once: what is said, by which role, in which DSSE payload type.
+
+The body of each statement is canonical JSON (``statement_bytes``). Times are UTC datetimes. A *digest* is the
+SHA-256 of a body in hex: runbooks and standing orders are named by it, so that what was approved is what runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, TypeVar
+
+import msgspec
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+ParameterValue = str | int | bool
+
+
+class RiskClass(StrEnum):
+    """How much harm an act can do; decides how many operators must sign (threat model, D1)."""
+
+    OBSERVE = "observe"
+    CHANGE = "change"
+    DESTRUCTIVE = "destructive"
+    TRUST = "trust"
+
+
+OPERATOR_SIGNATURES: dict[RiskClass, int | None] = {
+    RiskClass.OBSERVE: 0,
+    RiskClass.CHANGE: 1,
+    RiskClass.DESTRUCTIVE: 2,
+    RiskClass.TRUST: None,  # never by operators
+}
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all signed statements. Unknown fields are refused: nobody can be made to sign what is not read."""
+
+    PAYLOAD_TYPE: ClassVar[str]
+
+
+class RoleKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of a role and how many of them must sign."""
+
+    keys: dict[str, str]
+    """Key id → raw public key in hex."""
+    threshold: int
+
+
+class Root(Statement, kw_only=True):
+    """The root of authority: which keys hold which role. Signed by the root role itself."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.root+json"
+
+    version: int
+    issued_at: datetime
+    expires_at: datetime
+    root: RoleKeys
+    operator: RoleKeys
+    catalogue: RoleKeys
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A typed parameter of a runbook."""
+
+    name: str
+    kind: Literal["text", "path", "service", "integer", "boolean"]
+    description: str
+    required: bool = True
+    default: ParameterValue | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str = ""
+    """Regular expression the whole of a text value must match."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One built-in action of the agent with its arguments. ``"{name}"`` as a whole argument stands for a parameter."""
+
+    action: str
+    """``files.delete_older``, ``service.restart`` …: see ``forestall.agent.act``."""
+    arguments: dict[str, ParameterValue] = {}
+    timeout_seconds: int = 300
+
+
+class Runbook(Statement, kw_only=True):
+    """A procedure. Signed by the catalogue role; named by its digest."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.runbook+json"
+
+    slug: str
+    version: int
+    title: str
+    description: str
+    risk: RiskClass
+    parameters: tuple[Parameter, ...]
+    steps: tuple[Step, ...]
+    undo: str
+    """How to undo it, in words; says so plainly when it cannot be undone."""
+    collect_after: tuple[str, ...] = ()
+    """Facts documents to collect again after the run, so that its effect is judged at once."""
+
+
+class Job(Statement, kw_only=True):
+    """One run of a runbook, signed by operators."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.job+json"
+
+    job_id: str
+    runbook: str
+    """Digest of the runbook."""
+    parameters: dict[str, ParameterValue]
+    client_id: str
+    devices: dict[str, int]
+    """Device id → counter: larger than the last counter that device accepted (replay protection)."""
+    not_before: datetime
+    expires_at: datetime
+    """At most 24 hours after ``not_before``."""
+    risk: RiskClass
+    reason: str
+
+
+class StandingOrder(Statement, kw_only=True):
+    """Permission to run a runbook unattended, signed by operators."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.standing-order+json"
+
+    order_id: str
+    runbook: str
+    trigger: str
+    """Check kind whose failure may run it: ``service_down``."""
+    client_id: str
+    devices: tuple[str, ...]
+    allowed: dict[str, tuple[ParameterValue, ...]]
+    """Parameter → values it may take; a parameter that is not listed keeps the runbook's default."""
+    runs_per_day: int
+    """Most runs on one device in any 24 hours; the device itself counts."""
+    not_before: datetime
+    expires_at: datetime
+    """At most 30 days after ``not_before``."""
+    risk: RiskClass
+
+
+class Invocation(Statement, kw_only=True):
+    """A run under a standing order. Not signed by an operator: the order is the authority, this only names the case."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.invocation+json"
+
+    job_id: str
+    order: str
+    """Digest of the standing order."""
+    device_id: str
+    counter: int
+    parameters: dict[str, ParameterValue]
+    because: str
+    """The check and its reason."""
+    expires_at: datetime
+
+
+class Revocation(Statement, kw_only=True):
+    """Ends standing orders and operator keys before their time. Signed by operators (orders) or root (keys)."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.revocation+json"
+
+    issued_at: datetime
+    orders: tuple[str, ...] = ()
+    """Digests of standing orders."""
+    reason: str
+
+
+class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last checkpoint the agent had accepted when it signed: a forked log convicts itself."""
+
+    size: int
+    root: str
+
+
+class JobResult(Statement, kw_only=True):
+    """What became of a job on a device. Signed by the device."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.job-result+json"
+
+    job_id: str
+    device_id: str
+    client_id: str
+    outcome: Literal["succeeded", "failed", "refused"]
+    code: str
+    """``done``, a ``RefusedBecause`` value, or the failing action's error code."""
+    detail: str
+    runbook: str
+    started_at: datetime
+    finished_at: datetime
+    steps: tuple[StepResult, ...]
+    checkpoint: CheckpointRef | None = None
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    action: str
+    ok: bool
+    summary: str
+    """One line for people: ``deleted 214 files, 1.2 GB``."""
+    output: str = ""
+    """Last 8 kB of output."""
+    changed: dict[str, int] = {}
+    """Counted effects: ``{"files": 214, "bytes": 1288490188}``."""
+
+
+class DeviceNotice(Statement, kw_only=True):
+    """Something the device wants on record: a lost spool, a forked checkpoint. Signed by the device."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.device-notice+json"
+
+    device_id: str
+    client_id: str
+    at: datetime
+    event: Literal["spool_gap", "checkpoint_refused", "clock_stepped", "counter_reset"]
+    detail: str
+    checkpoint: CheckpointRef | None = None
+
+
+class Checkpoint(Statement, kw_only=True):
+    """The signed root of a client's evidence log. Signed by the log key."""
+
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.checkpoint+json"
+
+    client_id: str
+    size: int
+    root: str
+    """RFC 6962 Merkle tree hash of the first ``size`` leaves, in hex."""
+    at: datetime
+
+
+S = TypeVar("S", bound=Statement)
+
+
+def statement_bytes(statement: Statement) -> bytes:
+    """The canonical JSON of a statement: what is signed and hashed."""
+    return _encoder.encode(statement)
+
+
+def statement_digest(statement: Statement) -> str:
+    """The statement's name: SHA-256 of its canonical JSON, in hex."""
+    return hashlib.sha256(statement_bytes(statement)).hexdigest()
+
+
+def read_statement(body: bytes, kind: type[S]) -> S:
+    """The statement in ``body``; ValueError (naming the path) when it is another, or not in canonical JSON."""
+    try:
+        statement: S = msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not a {kind.__name__} statement: {error}") from None
+    if statement_bytes(statement) != body:
+        raise ValueError(f"the {kind.__name__} statement is not in canonical JSON")
+    return statement
+
+
+def plain(statement: Statement) -> dict[str, Any]:
+    """The statement as plain JSON values."""
+    value: dict[str, Any] = msgspec.to_builtins(statement)
+    return value
