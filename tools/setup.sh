@@ -72,7 +72,7 @@ install() { # lock, name of the stamp
 }
 
 case $what in
-  product) [ -f .venv/.forestall-development ] && install requirements-dev.lock development || install requirements.lock product ;;
+  product) if [ -f .venv/.forestall-development ]; then install requirements-dev.lock development; else install requirements.lock product; fi ;;
   development | tests) install requirements-dev.lock development ;;
   *) say "setup: $what is none of product, development, tests"; exit 2 ;;
 esac

@@ -1,0 +1,1 @@
+"""``forestall …``: thin. Talks to the server's REST API, or runs up, audit, agent, verify."""

@@ -1,0 +1,29 @@
+"""How a command ends: 0 done, 1 a truthful "no", 2 something the user can mend, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import click
+
+
+class CommandError(click.ClickException):
+    """Something the user can mend: says what is wrong, names the bad value, and what to do."""
+
+    exit_code = 2
+
+
+def report_errors(run: Callable[[], object]) -> int:
+    """Run a command, turn its errors into one line on stderr, and say with which code to exit."""
+    try:
+        outcome = run()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return error.exit_code
+    return outcome if isinstance(outcome, int) else 0

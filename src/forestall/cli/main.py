@@ -1,0 +1,68 @@
+"""The command line. Each command lives in a module of its own that is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from forestall import __version__
+from forestall.cli.errors import report_errors
+
+# name → (module, attribute, one line of help). One list, in the order people meet them.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "up": ("forestall.cli.up", "up", "Set up and run Forestall on this machine."),
+    "status": ("forestall.cli.up", "status", "Say what of Forestall runs here."),
+    "down": ("forestall.cli.up", "down", "Stop what `up` started."),
+    "audit": ("forestall.cli.audit", "audit", "Baseline audit of this machine; needs no server."),
+    "today": ("forestall.cli.desk", "today", "What needs a person now, and what will break next."),
+    "devices": ("forestall.cli.desk", "devices", "List devices; show or approve one."),
+    "checks": ("forestall.cli.desk", "checks", "List checks and their results."),
+    "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
+    "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
+    "jobs": ("forestall.cli.desk", "jobs", "List jobs; show or prepare one."),
+    "reports": ("forestall.cli.desk", "reports", "List service reports; save one as PDF."),
+    "enrol": ("forestall.cli.desk", "enrol", "Make a token with which one device can enrol."),
+    "sign": ("forestall.cli.sign", "sign", "Read, in plain words, and sign jobs that wait for an operator."),
+    "order": ("forestall.cli.order", "order", "Sign, list and revoke standing orders."),
+    "operator": ("forestall.cli.operator", "operator", "Make and show the operator's keys."),
+    "evidence": ("forestall.cli.evidence", "evidence", "List and export the evidence log."),
+    "verify": ("forestall.cli.verify", "verify", "Check an evidence bundle, offline."),
+    "agent": ("forestall.cli.agent", "agent", "Enrol, run and look at this machine's agent."),
+    "drill": ("forestall.cli.drill", "drill", "Make a real, bounded fault and watch the loop repair it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help without importing them: `forestall agent` stays light."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="forestall")
+def cli() -> None:
+    """Forestall: measure, see trouble coming, fix it, prove it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exit 2 with one clear line for what the user can mend."""
+    sys.exit(report_errors(lambda: cli.main(args=arguments, prog_name="forestall", standalone_mode=False)))
+
+
+if __name__ == "__main__":
+    main()
