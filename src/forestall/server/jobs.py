@@ -1,0 +1,50 @@
+"""The one schedule table: everything the server does without being asked, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from forestall.server.alerts.services import alerts_tick
+from forestall.server.checks.services import checks_judge_due
+from forestall.server.evidence.services import checkpoints_sign
+from forestall.server.home import Home
+from forestall.server.intake.apply import journal_apply
+from forestall.server.loop import HANDLERS
+from forestall.server.metrics.store import Store
+from forestall.server.outbox.services import events_route
+from forestall.server.runbooks.services import jobs_expire
+from forestall.server.tickets.services import tickets_tick
+from forestall.trust.keys import private_key
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What scheduled work needs from outside."""
+
+    home: Home
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    every_seconds: float
+    run: Callable[[Context, datetime], object]
+
+
+def sign_checkpoints(context: Context, now: datetime) -> int:
+    return checkpoints_sign(now=now, log_key=private_key(context.home.log_key.read_bytes()))
+
+
+SCHEDULE: tuple[Line, ...] = (
+    Line("apply check-ins", 0.3, lambda c, now: journal_apply(home=c.home, store=c.store, now=now)),
+    Line("route events", 0.3, lambda c, now: events_route(table=HANDLERS, now=now)),
+    Line("judge what is due", 5, lambda c, now: checks_judge_due(now=now)),
+    Line("raise and clear alerts that waited", 5, lambda c, now: alerts_tick(now=now)),
+    Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
+    Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
+    Line("sign checkpoints", 20, sign_checkpoints),
+    Line("compact samples", 300, lambda c, now: c.store.compact(now=now)),
+)

@@ -1,0 +1,70 @@
+"""The loop of the product, as a table: what happened → who hears of it, in order.
+
+A device checks in with samples and facts; checks judge them; a check that changes raises or clears an alert; an
+alert opens or joins a ticket with an owner and a clock; a standing order lets a signed runbook act; a fresh check
+verifies the result; every step is evidence; a resolved ticket becomes a service report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from forestall.server.alerts import services as alerts
+from forestall.server.checks import services as checks
+from forestall.server.outbox.events import Event
+from forestall.server.outbox.models import OutboxEvent
+from forestall.server.outbox.services import Handler
+from forestall.server.reports import services as reports
+from forestall.server.runbooks import services as runbooks
+from forestall.server.tickets import services as tickets
+
+
+def judge_the_device(event: OutboxEvent, now: datetime) -> None:
+    checks.device_judge_by_id(device_id=event.subject, now=now)
+
+
+def judge_what_rests_on_the_documents(event: OutboxEvent, now: datetime) -> None:
+    checks.device_judge_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
+
+
+def judge_what_rests_on_the_samples(event: OutboxEvent, now: datetime) -> None:
+    checks.device_judge_by_id(device_id=event.subject, metrics=event.detail["metrics"], now=now)
+
+
+def alert_follows_the_check(event: OutboxEvent, now: datetime) -> None:
+    alerts.alert_follow_by_id(change_id=event.subject, now=now)
+
+
+def ticket_opens_or_joins(event: OutboxEvent, now: datetime) -> None:
+    tickets.ticket_open_or_join_by_id(alert_id=event.subject, now=now)
+
+
+def ticket_follows_the_cleared_alert(event: OutboxEvent, now: datetime) -> None:
+    tickets.ticket_follow_alert_cleared_by_id(alert_id=event.subject, now=now)
+
+
+def standing_orders_are_considered(event: OutboxEvent, now: datetime) -> None:
+    runbooks.orders_consider_by_id(ticket_id=event.subject, now=now)
+
+
+def result_is_verified_by_a_fresh_check(event: OutboxEvent, now: datetime) -> None:
+    checks.device_judge_by_id(device_id=event.detail["device"], now=now)
+
+
+def service_report_is_made(event: OutboxEvent, now: datetime) -> None:
+    reports.service_report_make_by_id(ticket_id=event.subject, now=now)
+
+
+HANDLERS: Mapping[Event, tuple[Handler, ...]] = {
+    Event.DEVICE_ENROLLED: (judge_the_device,),
+    Event.DEVICE_APPROVED: (judge_the_device,),
+    Event.FACTS_CHANGED: (judge_what_rests_on_the_documents,),
+    Event.SAMPLES_CROSSED: (judge_what_rests_on_the_samples,),
+    Event.CHECK_CHANGED: (alert_follows_the_check,),
+    Event.ALERT_RAISED: (ticket_opens_or_joins,),
+    Event.ALERT_CLEARED: (ticket_follows_the_cleared_alert,),
+    Event.TICKET_OPENED: (standing_orders_are_considered,),
+    Event.JOB_FINISHED: (result_is_verified_by_a_fresh_check,),
+    Event.TICKET_RESOLVED: (service_report_is_made,),
+}
