@@ -79,9 +79,13 @@ def read_first_run(path: Path) -> dict[str, str]:
     try:
         content: dict[str, str] = json.loads(path.read_text())
     except FileNotFoundError:
-        raise CommandError(f"{path} is not there: start Forestall with `forestall up`, or set FORESTALL_URL and FORESTALL_TOKEN") from None
+        raise CommandError(
+            f"{path} is not there: start Forestall with `forestall up`, or set FORESTALL_URL and FORESTALL_TOKEN"
+        ) from None
     except PermissionError:
-        raise CommandError(f"{path} belongs to another user: run as that user, or set FORESTALL_URL and FORESTALL_TOKEN") from None
+        raise CommandError(
+            f"{path} belongs to another user: run as that user, or set FORESTALL_URL and FORESTALL_TOKEN"
+        ) from None
     except json.JSONDecodeError as error:
         raise CommandError(f"{path} is not JSON: {error}") from None
     return content

@@ -188,7 +188,9 @@ def baseline(home: Home) -> None:
             )
         time.sleep(0.2)
     problems = counts.get("fail", 0) + counts.get("warn", 0)
-    say(f"Baseline: {problems} need attention, {counts.get('pass', 0)} pass, {counts.get('unknown', 0)} could not be seen")
+    say(
+        f"Baseline: {problems} need attention, {counts.get('pass', 0)} pass, {counts.get('unknown', 0)} could not be seen"
+    )
     finish(home, device_id)
 
 

@@ -141,7 +141,7 @@ class Supervisor:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+                preexec_fn=_die_with_parent,
             )
 
     def _keep(self, name: str) -> None:
@@ -158,7 +158,9 @@ class Supervisor:
             if self._stopping.wait(wait):
                 return
             with self._lock:
-                self._running[name] = _Running(one.part, self._spawn(one.part), time.monotonic(), quick, one.restarts + 1)
+                self._running[name] = _Running(
+                    one.part, self._spawn(one.part), time.monotonic(), quick, one.restarts + 1
+                )
                 self._write_state()
 
     def _wait_until_ready(self, part: Part) -> None:
@@ -175,9 +177,7 @@ class Supervisor:
             raise PartFailedError(f"{part.name} did not start:\n{_log_end(self.home.logs / f'{part.name}.log')}")
 
     def _write_state(self) -> None:
-        state = {
-            name: {"pid": one.process.pid, "restarts": one.restarts} for name, one in self._running.items()
-        }
+        state = {name: {"pid": one.process.pid, "restarts": one.restarts} for name, one in self._running.items()}
         state["supervisor"] = {"pid": os.getpid(), "restarts": 0}
         write_private(self.home.run / "parts.json", json.dumps(state).encode())
 

@@ -49,7 +49,11 @@ def main() -> int:
 
     for line in SCHEDULE:
         scheduler.add_job(
-            guarded(line.name, line.run), "interval", seconds=line.every_seconds, next_run_time=datetime.now(UTC), id=line.name
+            guarded(line.name, line.run),
+            "interval",
+            seconds=line.every_seconds,
+            next_run_time=datetime.now(UTC),
+            id=line.name,
         )
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -92,7 +92,9 @@ def _check_shape(catalogue: bytes, names: list[str] | None, times: list[int], va
     if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
         raise WireError(RefusalCode.SHAPE_WRONG, "$.samples.times: not rising")
     if len(values) % (8 * len(times)):
-        raise WireError(RefusalCode.SHAPE_WRONG, f"$.samples.values: {len(values)} bytes, not {len(times)} rows of doubles")
+        raise WireError(
+            RefusalCode.SHAPE_WRONG, f"$.samples.values: {len(values)} bytes, not {len(times)} rows of doubles"
+        )
     if names is not None:
         if len(names) > MAX_SERIES:
             raise WireError(RefusalCode.SHAPE_WRONG, f"$.samples.names: {len(names)} series, at most {MAX_SERIES}")

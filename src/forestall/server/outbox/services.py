@@ -26,7 +26,9 @@ class OutsideTransactionError(RuntimeError):
     """An event was to be written outside the transaction of what happened."""
 
 
-def event_record(*, event: Event, subject: int | str | UUID, at: datetime, detail: Mapping[str, Any] | None = None) -> None:
+def event_record(
+    *, event: Event, subject: int | str | UUID, at: datetime, detail: Mapping[str, Any] | None = None
+) -> None:
     """Write down that something happened, in the transaction in which it happened."""
     if not connection.in_atomic_block:
         raise OutsideTransactionError(f"{event} of {subject}: write it in the transaction of what happened")
@@ -39,7 +41,9 @@ def events_route(*, table: Mapping[Event, Sequence[Handler]], now: datetime, mos
     Each event is done in one transaction with everything its handlers write, so that a killed worker loses
     nothing and repeats nothing. One that fails stays, with its error, and is tried again later and later.
     """
-    waiting = OutboxEvent.objects.filter(Q(not_before=None) | Q(not_before__lte=now)).values_list("pk", flat=True)[:most]
+    waiting = OutboxEvent.objects.filter(Q(not_before=None) | Q(not_before__lte=now)).values_list("pk", flat=True)[
+        :most
+    ]
     done = 0
     for pk in list(waiting):
         try:
@@ -51,7 +55,7 @@ def events_route(*, table: Mapping[Event, Sequence[Handler]], now: datetime, mos
                     handle(event, now)
                 event.delete()
             done += 1
-        except Exception as error:  # noqa: BLE001 - recorded, shown and tried again
+        except Exception as error:
             # The event stays and the error is kept beside it: nothing is lost, and the others go on.
             log.exception("event %s failed", pk)
             attempts = OutboxEvent.objects.filter(pk=pk).values_list("attempts", flat=True).first() or 0

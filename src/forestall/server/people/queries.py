@@ -31,7 +31,9 @@ def scope_of(person: Person) -> Scope:
         elif grant.site_id is None:
             clients.add(grant.client_id)
             sites.update(
-                Site.objects.visible_to(Scope.system("scope")).filter(client=grant.client_id).values_list("pk", flat=True)
+                Site.objects.visible_to(Scope.system("scope"))
+                .filter(client=grant.client_id)
+                .values_list("pk", flat=True)
             )
         else:
             clients.add(grant.client_id)
