@@ -188,9 +188,8 @@ def baseline(home: Home) -> None:
             )
         time.sleep(0.2)
     problems = counts.get("fail", 0) + counts.get("warn", 0)
-    say(
-        f"Baseline: {problems} need attention, {counts.get('pass', 0)} pass, {counts.get('unknown', 0)} could not be seen"
-    )
+    unseen = counts.get("unknown", 0) + counts.get("stale", 0)
+    say(f"Baseline: {problems} need attention, {counts.get('pass', 0)} pass, {unseen} could not be seen")
     finish(home, device_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import zlib
 from collections.abc import Sequence
 
@@ -89,7 +90,7 @@ def _check_shape(catalogue: bytes, names: list[str] | None, times: list[int], va
         raise WireError(RefusalCode.SHAPE_WRONG, f"$.samples.catalogue: {len(catalogue)} bytes, expected 16")
     if not times:
         raise WireError(RefusalCode.SHAPE_WRONG, "$.samples.times: empty")
-    if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later <= earlier for earlier, later in itertools.pairwise(times)):
         raise WireError(RefusalCode.SHAPE_WRONG, "$.samples.times: not rising")
     if len(values) % (8 * len(times)):
         raise WireError(

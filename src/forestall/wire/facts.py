@@ -73,7 +73,7 @@ class System(Document, kw_only=True, tag="system"):
     reboot_required: bool | None = None
     """None: this system has no way of saying so."""
     reboot_reasons: tuple[str, ...] = ()
-    """Packages or comparisons that ask for the reboot: ``linux-image-6.1.0-40-amd64``, ``kernel 6.1.0-39 runs, 6.1.0-40 installed``."""
+    """What asks for the reboot: ``linux-image-6.1.0-40-amd64``, ``kernel 6.1.0-39 runs, 6.1.0-40 installed``."""
 
 
 # --- network -----------------------------------------------------------------------------------------------
