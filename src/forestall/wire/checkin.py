@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from forestall.wire.facts import AnyDocument
+from forestall.wire.moment import Moment
+
+MAX_TIMES = 10_000
+"""Rows in one block of samples: a week of minutes."""
+MAX_LISTED = 64
+"""Documents, affirmations and records in one check-in."""
 
 
 class SampleBlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -18,7 +24,7 @@ class SampleBlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     catalogue: bytes
     """``catalogue_id(names)``: 16 bytes."""
-    times: list[int]
+    times: Annotated[list[int], msgspec.Meta(max_length=MAX_TIMES)]
     """Unix time in milliseconds, rising."""
     values: bytes
     names: list[str] | None = None
@@ -28,7 +34,7 @@ class SampleBlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class FactsReport(msgspec.Struct, frozen=True, kw_only=True):
     """A document that is new or has changed."""
 
-    collected_at: datetime
+    collected_at: Moment
     digest: bytes
     """``facts_digest(document)``: 32 bytes."""
     document: AnyDocument
@@ -38,15 +44,15 @@ class FactsAffirmed(msgspec.Struct, frozen=True, kw_only=True):
     """The document called ``name`` was collected again and is still what ``digest`` says."""
 
     name: str
-    collected_at: datetime
+    collected_at: Moment
     digest: bytes
 
 
 class SpoolGap(msgspec.Struct, frozen=True, kw_only=True):
     """The spool was full: samples between these times were dropped (evidence and results never are)."""
 
-    first: datetime
-    last: datetime
+    first: Moment
+    last: Moment
     check_ins: int
 
 
@@ -54,13 +60,13 @@ class CheckIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a device has to say, numbered without holes from 1 in the order it was said."""
 
     sequence: int
-    made_at: datetime
+    made_at: Moment
     boot_id: str
     agent_version: str
     samples: SampleBlock | None = None
-    facts: list[FactsReport] = []
-    affirmed: list[FactsAffirmed] = []
-    records: list[bytes] = []
+    facts: Annotated[list[FactsReport], msgspec.Meta(max_length=MAX_LISTED)] = []
+    affirmed: Annotated[list[FactsAffirmed], msgspec.Meta(max_length=MAX_LISTED)] = []
+    records: Annotated[list[bytes], msgspec.Meta(max_length=MAX_LISTED)] = []
     """DSSE envelopes signed by the device: job results, refusals, gaps (see ``trust.statements``)."""
     gap: SpoolGap | None = None
     checkpoint_size: int = 0
@@ -81,7 +87,7 @@ class CheckInReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     next_sequence: int
     """The number the server expects next: everything below it is safe and may leave the spool."""
-    server_time: datetime
+    server_time: Moment
     interval_seconds: int = 60
     jobs: list[bytes] = []
     """DSSE envelopes of jobs or order invocations waiting for this device."""

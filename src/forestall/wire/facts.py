@@ -7,10 +7,11 @@ API, in the audit's JSON and in check kinds' ``rests_on``.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 import msgspec
+
+from forestall.wire.moment import Moment
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,7 +67,7 @@ class System(Document, kw_only=True, tag="system"):
     virtualisation: str = ""
     """``none``, ``kvm``, ``firecracker``, ``lxc`` …; empty when it could not be told."""
     boot_id: str = ""
-    booted_at: datetime | None = None
+    booted_at: Moment | None = None
     init: str = ""
     """Program that is process 1: ``systemd``, ``init``, …"""
     timezone: str = ""
@@ -196,7 +197,7 @@ class Updates(Document, kw_only=True, tag="updates"):
     manager: str = ""
     """``apt``; empty: none that the agent knows."""
     pending: tuple[Update, ...] = ()
-    lists_refreshed_at: datetime | None = None
+    lists_refreshed_at: Moment | None = None
     """When the package lists were last fetched; updates newer than that cannot be known."""
     security_sources: bool | None = None
     """Whether a security archive is configured at all. Without one, no update can be known as a security fix."""
@@ -213,7 +214,7 @@ class Service(Item, kw_only=True):
     enabled: bool | None = None
     """Starts at boot. None: could not be told."""
     pid: int = 0
-    since: datetime | None = None
+    since: Moment | None = None
     detail: str = ""
     """The manager's own words: ``exit-code, status=1``."""
 
@@ -251,7 +252,7 @@ class Account(Item, kw_only=True):
     administrator_because: tuple[str, ...] = ()
     """``uid 0``, ``group sudo``, ``sudoers: ALL``."""
     password: Literal["set", "locked", "empty", "unknown"] = "unknown"  # noqa: S105 - a state, not a secret
-    last_login: datetime | None = None
+    last_login: Moment | None = None
     ssh_keys: int | None = None
     """Number of authorized keys; None: could not be read."""
 
@@ -291,10 +292,10 @@ class BackupRepository(Item, kw_only=True):
     tool: Literal["restic", "borg"]
     location: str
     """Path or address without secrets."""
-    last_success_at: datetime | None = None
+    last_success_at: Moment | None = None
     """Time of the newest snapshot or archive."""
     snapshots: int | None = None
-    last_run_at: datetime | None = None
+    last_run_at: Moment | None = None
     """Last attempt that the agent knows of (a job it ran, or the tool's own record)."""
     last_run_ok: bool | None = None
     last_run_detail: str = ""
@@ -316,8 +317,8 @@ class AntivirusProduct(Item, kw_only=True):
     running: bool | None = None
     real_time: bool | None = None
     definitions_version: str = ""
-    definitions_at: datetime | None = None
-    last_scan_at: datetime | None = None
+    definitions_at: Moment | None = None
+    last_scan_at: Moment | None = None
 
 
 class Antivirus(Document, kw_only=True, tag="antivirus"):
@@ -330,8 +331,8 @@ class Certificate(Item, kw_only=True):
     subject: str
     issuer: str = ""
     names: tuple[str, ...] = ()
-    not_before: datetime | None = None
-    not_after: datetime | None = None
+    not_before: Moment | None = None
+    not_after: Moment | None = None
     fingerprint_sha256: str = ""
     self_signed: bool = False
     process: str = ""
