@@ -18,7 +18,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of everything listed inside a document."""
 
 
-class Gap(Item, kw_only=True):
+class Gap(Item, frozen=True, kw_only=True):
     """Something the agent could not see."""
 
     what: str
@@ -43,7 +43,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 # --- system ------------------------------------------------------------------------------------------------
 
 
-class System(Document, kw_only=True, tag="system"):
+class System(Document, frozen=True, kw_only=True, tag="system"):
     """Identity of the operating system and the hardware below it."""
 
     hostname: str
@@ -80,7 +80,7 @@ class System(Document, kw_only=True, tag="system"):
 # --- network -----------------------------------------------------------------------------------------------
 
 
-class Interface(Item, kw_only=True):
+class Interface(Item, frozen=True, kw_only=True):
     name: str
     mac: str = ""
     addresses: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Interface(Item, kw_only=True):
     """0: unknown."""
 
 
-class Socket(Item, kw_only=True):
+class Socket(Item, frozen=True, kw_only=True):
     """A listening socket."""
 
     protocol: Literal["tcp", "udp"]
@@ -108,7 +108,7 @@ class Socket(Item, kw_only=True):
         return self.address in {"0.0.0.0", "::", "*"}  # noqa: S104 - compares, binds nothing
 
 
-class Network(Document, kw_only=True, tag="network"):
+class Network(Document, frozen=True, kw_only=True, tag="network"):
     interfaces: tuple[Interface, ...] = ()
     listening: tuple[Socket, ...] = ()
     default_routes: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class Network(Document, kw_only=True, tag="network"):
 # --- volumes and disks -------------------------------------------------------------------------------------
 
 
-class Volume(Item, kw_only=True):
+class Volume(Item, frozen=True, kw_only=True):
     mountpoint: str
     device: str
     filesystem: str
@@ -129,13 +129,13 @@ class Volume(Item, kw_only=True):
     """0: the file system has no fixed number."""
 
 
-class Volumes(Document, kw_only=True, tag="volumes"):
+class Volumes(Document, frozen=True, kw_only=True, tag="volumes"):
     """Mounted file systems that hold data. How full they are is a sample, not a fact."""
 
     volumes: tuple[Volume, ...] = ()
 
 
-class Disk(Item, kw_only=True):
+class Disk(Item, frozen=True, kw_only=True):
     """A physical (or virtual) disk and what it says of its own health."""
 
     device: str
@@ -159,14 +159,14 @@ class Disk(Item, kw_only=True):
     """Why the health of this disk is unknown."""
 
 
-class Disks(Document, kw_only=True, tag="disks"):
+class Disks(Document, frozen=True, kw_only=True, tag="disks"):
     disks: tuple[Disk, ...] = ()
 
 
 # --- software and updates ----------------------------------------------------------------------------------
 
 
-class Package(Item, kw_only=True):
+class Package(Item, frozen=True, kw_only=True):
     name: str
     version: str
     architecture: str = ""
@@ -175,13 +175,13 @@ class Package(Item, kw_only=True):
     source_version: str = ""
 
 
-class Software(Document, kw_only=True, tag="software"):
+class Software(Document, frozen=True, kw_only=True, tag="software"):
     manager: str = ""
     """``dpkg``, ``rpm``; empty: none found."""
     packages: tuple[Package, ...] = ()
 
 
-class Update(Item, kw_only=True):
+class Update(Item, frozen=True, kw_only=True):
     name: str
     installed: str
     candidate: str
@@ -193,7 +193,7 @@ class Update(Item, kw_only=True):
     held: bool = False
 
 
-class Updates(Document, kw_only=True, tag="updates"):
+class Updates(Document, frozen=True, kw_only=True, tag="updates"):
     manager: str = ""
     """``apt``; empty: none that the agent knows."""
     pending: tuple[Update, ...] = ()
@@ -206,7 +206,7 @@ class Updates(Document, kw_only=True, tag="updates"):
 # --- services ----------------------------------------------------------------------------------------------
 
 
-class Service(Item, kw_only=True):
+class Service(Item, frozen=True, kw_only=True):
     name: str
     description: str = ""
     state: Literal["running", "stopped", "failed", "exited", "starting", "unknown"]
@@ -219,13 +219,13 @@ class Service(Item, kw_only=True):
     """The manager's own words: ``exit-code, status=1``."""
 
 
-class Services(Document, kw_only=True, tag="services"):
+class Services(Document, frozen=True, kw_only=True, tag="services"):
     manager: str = ""
     """``systemd``, ``sysvinit``; empty: none found."""
     services: tuple[Service, ...] = ()
 
 
-class ScheduledJob(Item, kw_only=True):
+class ScheduledJob(Item, frozen=True, kw_only=True):
     source: str
     """File or unit it comes from."""
     schedule: str
@@ -234,14 +234,14 @@ class ScheduledJob(Item, kw_only=True):
     user: str = ""
 
 
-class Scheduled(Document, kw_only=True, tag="scheduled"):
+class Scheduled(Document, frozen=True, kw_only=True, tag="scheduled"):
     jobs: tuple[ScheduledJob, ...] = ()
 
 
 # --- access ------------------------------------------------------------------------------------------------
 
 
-class Account(Item, kw_only=True):
+class Account(Item, frozen=True, kw_only=True):
     name: str
     uid: int
     groups: tuple[str, ...] = ()
@@ -257,13 +257,13 @@ class Account(Item, kw_only=True):
     """Number of authorized keys; None: could not be read."""
 
 
-class Access(Document, kw_only=True, tag="access"):
+class Access(Document, frozen=True, kw_only=True, tag="access"):
     accounts: tuple[Account, ...] = ()
     sudo_rules: tuple[str, ...] | None = None
     """Effective lines of sudoers; None: could not be read."""
 
 
-class Sshd(Document, kw_only=True, tag="sshd"):
+class Sshd(Document, frozen=True, kw_only=True, tag="sshd"):
     installed: bool = False
     running: bool | None = None
     settings: dict[str, str] = msgspec.field(default_factory=dict)
@@ -272,7 +272,7 @@ class Sshd(Document, kw_only=True, tag="sshd"):
     """True when ``sshd -T`` itself gave the settings."""
 
 
-class Firewall(Document, kw_only=True, tag="firewall"):
+class Firewall(Document, frozen=True, kw_only=True, tag="firewall"):
     tool: str = ""
     """``nftables``, ``iptables``, ``ufw``, ``firewalld``; empty: none found."""
     active: bool | None = None
@@ -284,7 +284,7 @@ class Firewall(Document, kw_only=True, tag="firewall"):
 # --- backups, antivirus, certificates, time -----------------------------------------------------------------
 
 
-class BackupRepository(Item, kw_only=True):
+class BackupRepository(Item, frozen=True, kw_only=True):
     """A backup repository the agent found, or was told of."""
 
     name: str
@@ -305,13 +305,13 @@ class BackupRepository(Item, kw_only=True):
     """Why its state could not be read: ``password needed``."""
 
 
-class Backups(Document, kw_only=True, tag="backups"):
+class Backups(Document, frozen=True, kw_only=True, tag="backups"):
     tools: tuple[str, ...] = ()
     """Backup programs installed."""
     repositories: tuple[BackupRepository, ...] = ()
 
 
-class AntivirusProduct(Item, kw_only=True):
+class AntivirusProduct(Item, frozen=True, kw_only=True):
     name: str
     version: str = ""
     running: bool | None = None
@@ -321,11 +321,11 @@ class AntivirusProduct(Item, kw_only=True):
     last_scan_at: Moment | None = None
 
 
-class Antivirus(Document, kw_only=True, tag="antivirus"):
+class Antivirus(Document, frozen=True, kw_only=True, tag="antivirus"):
     products: tuple[AntivirusProduct, ...] = ()
 
 
-class Certificate(Item, kw_only=True):
+class Certificate(Item, frozen=True, kw_only=True):
     address: str
     port: int
     subject: str
@@ -338,13 +338,13 @@ class Certificate(Item, kw_only=True):
     process: str = ""
 
 
-class Certificates(Document, kw_only=True, tag="certificates"):
+class Certificates(Document, frozen=True, kw_only=True, tag="certificates"):
     """Certificates that TLS servers on this device present."""
 
     certificates: tuple[Certificate, ...] = ()
 
 
-class Time(Document, kw_only=True, tag="time"):
+class Time(Document, frozen=True, kw_only=True, tag="time"):
     """Time synchronisation, as the system itself reports it. Drift against the server is measured at check-in."""
 
     daemon: str = ""
