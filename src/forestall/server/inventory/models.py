@@ -27,6 +27,8 @@ class Device(ScopedModel):
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="devices")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="devices")
     name = models.CharField(max_length=200)
+    hostname = models.CharField(max_length=200, blank=True)
+    """What the machine calls itself. The name follows it until a person gives another."""
     role = models.CharField(max_length=40, default="server")
     """``server``, ``endpoint``, ``network``, ``printer``, ``cloud``."""
     status = models.CharField(max_length=10, choices=DeviceStatus.choices, default=DeviceStatus.PENDING)
@@ -37,6 +39,8 @@ class Device(ScopedModel):
     enrolled_at = models.DateTimeField()
     approved_at = models.DateTimeField(null=True, blank=True)
     approved_by = models.CharField(max_length=150, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_reason = models.CharField(max_length=500, blank=True)
     last_check_in_at = models.DateTimeField(null=True, blank=True)
     """When intake received the last check-in (the server's clock)."""
     last_made_at = models.DateTimeField(null=True, blank=True)
@@ -54,7 +58,12 @@ class Device(ScopedModel):
         constraints = [
             CheckConstraint(condition=Q(status__in=DeviceStatus.values), name="device_status_known"),
             CheckConstraint(
-                condition=~Q(status=DeviceStatus.APPROVED) | Q(approved_at__isnull=False), name="device_approval_has_time"
+                condition=~Q(status=DeviceStatus.APPROVED) | Q(approved_at__isnull=False),
+                name="device_approval_has_time",
+            ),
+            CheckConstraint(
+                condition=~Q(status=DeviceStatus.REVOKED) | (Q(revoked_at__isnull=False) & ~Q(revoked_reason="")),
+                name="device_revocation_has_time_and_reason",
             ),
         ]
         indexes = [models.Index(fields=["client", "site"]), models.Index(fields=["last_check_in_at"])]
@@ -124,6 +133,40 @@ class FactsChange(ScopedModel):
         return self.summary
 
 
+class FirstSeen(ScopedModel):
+    """Since when something is there without a break: an obligation counts from then."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="first_seen")
+    key = models.CharField(max_length=400)
+    """``updates:openssl=3.0.18-1``, ``access:ada`` (see ``rules.first_seen_keys``)."""
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [UniqueConstraint(fields=["device", "key"], name="first_seen_once_a_device")]
+
+    def __str__(self) -> str:
+        return f"{self.key} since {self.at:%Y-%m-%d}"
+
+
+class FactsWanted(ScopedModel):
+    """A document the device affirmed but the server does not hold so: the next reply asks for it whole."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="facts_wanted")
+    name = models.CharField(max_length=20)
+
+    class Meta:
+        constraints = [UniqueConstraint(fields=["device", "name"], name="facts_wanted_once_a_device")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.device_id}"
+
+
 class IntakeRefusal(ScopedModel):
     """Refusals of a device's messages, counted per code and hour, so that a flood is one row."""
 
@@ -144,10 +187,35 @@ class IntakeRefusal(ScopedModel):
         return f"{self.code} x{self.count}"
 
 
+class SetAside(ScopedModel):
+    """A part of an acknowledged check-in that could not be applied: kept with its error, so that it stops no other."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="set_aside", null=True)
+    """Null: no device of this id is known."""
+    sequence = models.PositiveBigIntegerField()
+    part = models.CharField(max_length=40)
+    """``facts:software``, ``record:0``, ``check-in`` …"""
+    error = models.CharField(max_length=500)
+    body = models.BinaryField()
+    """The check-in as received."""
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.part} of check-in {self.sequence}: {self.error}"
+
+
 class JournalPosition(models.Model):
     """How far the worker has applied intake's journal. One row; moves in the transaction of what it applies."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    journal = models.CharField(max_length=32, blank=True)
+    """Name of the journal file it counts in: a new file counts from 0 again."""
     row = models.PositiveBigIntegerField(default=0)
 
     def __str__(self) -> str:
@@ -161,8 +229,11 @@ __all__ = [
     "EnrolmentToken",
     "FactsChange",
     "FactsDocument",
+    "FactsWanted",
+    "FirstSeen",
     "IntakeRefusal",
     "JournalPosition",
     "Person",
+    "SetAside",
     "Site",
 ]
