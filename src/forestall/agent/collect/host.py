@@ -16,6 +16,9 @@ from typing import Protocol
 DEFAULT_TIMEOUT_SECONDS = 20.0
 MAX_TEXT_BYTES = 32 * 1024 * 1024
 """Most of one file that is ever read."""
+_PIECE_BYTES = 256 * 1024
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, _TCP_LISTEN = 4, 20, 0x301, 10
+"""Of linux/netlink.h, linux/sock_diag.h and net/tcp_states.h; 0x301 is NLM_F_REQUEST | NLM_F_DUMP."""
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: people's own PATH often lacks the sbin folders."""
 
@@ -146,6 +149,9 @@ class Host(Protocol):
     def addresses(self) -> dict[str, list[str]]:
         """Addresses with prefix length by interface name."""
 
+    def listening_tcp(self) -> list[str]:
+        """A line for each listening TCP socket, sorted: for telling whether they changed, not what they are."""
+
     def kernel_clock_synchronised(self) -> bool | None:
         """Whether the kernel counts its clock as synchronised; None when it cannot be asked."""
 
@@ -232,7 +238,12 @@ class LocalHost:
             with open(path, "rb") as file:  # noqa: PTH123 - called by the hundred: no Path object per file
                 if offset:
                     file.seek(offset)
-                return file.read(limit)
+                # In pieces: the kernel refuses to serve /proc/sys with a buffer of megabytes.
+                parts = []
+                while limit > 0 and (part := file.read(min(limit, _PIECE_BYTES))):
+                    parts.append(part)
+                    limit -= len(part)
+                return b"".join(parts)
         except OSError as error:
             raise self._error(path, error) from None
 
@@ -306,6 +317,37 @@ class LocalHost:
                     prefix = f"/{bits}"
                 found.setdefault(name, []).append(entry.address.split("%")[0] + prefix)
         return found
+
+    def listening_tcp(self) -> list[str]:
+        import socket
+        from struct import pack, unpack_from
+
+        # sock_diag(7) asks for listening sockets alone: 0.1 ms, where /proc/net/tcp walks the table of all
+        # connections and takes 7 ms on a machine with much memory.
+        lines: list[str] = []
+        try:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+                netlink.settimeout(1.0)
+                for family in (socket.AF_INET, socket.AF_INET6):
+                    request = pack("=BBBxI48x", family, socket.IPPROTO_TCP, 0, 1 << _TCP_LISTEN)
+                    netlink.send(pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0) + request)
+                    done = False
+                    while not done:
+                        data, offset = netlink.recv(65536), 0
+                        while offset + 16 <= len(data):
+                            length, kind = unpack_from("=IH", data, offset)
+                            if kind != _SOCK_DIAG_BY_FAMILY:  # the end of the dump, or an error
+                                done = True
+                                break
+                            # struct inet_diag_msg behind the header of 16 bytes: own port at 4, own address at 8,
+                            # inode at 68
+                            port, address = unpack_from("!H2x16s", data, offset + 20)
+                            (inode,) = unpack_from("=I", data, offset + 84)
+                            lines.append(f"{family} {port} {address.hex()} {inode}")
+                            offset += (length + 3) & ~3
+        except OSError as error:
+            raise Unreadable("listening sockets", f"cannot be asked for: {error.strerror}") from None
+        return sorted(lines)
 
     def kernel_clock_synchronised(self) -> bool | None:
         import ctypes

@@ -6,7 +6,9 @@ import re
 
 HIDDEN = "[hidden]"
 
-_ASSIGNMENT = re.compile(r"(?i)\b(\w*(?:pass(?:word|wd|phrase)?|secret|token|api_?key|access_?key)\w*=)(\"[^\"]*\"|'[^']*'|\S+)")
+_ASSIGNMENT = re.compile(
+    r"(?i)\b(\w*(?:pass(?:word|wd|phrase)?|secret|token|api_?key|access_?key)\w*=)(\"[^\"]*\"|'[^']*'|\S+)"
+)
 _FLAG = re.compile(r"(?i)(--?(?:pass(?:word|wd|phrase)?|secret|token|api-?key)[ =])(\"[^\"]*\"|'[^']*'|\S+)")
 _SHORT_PASSWORD = re.compile(r"(\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump|sshpass)\b[^|;&]*?\s-p)(\S+)")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)

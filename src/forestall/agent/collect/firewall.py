@@ -1,0 +1,151 @@
+"""The ``firewall`` document: which tool filters, and what happens to inbound traffic that no rule names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from forestall.agent.collect.host import CommandResult, Host
+from forestall.agent.collect.notes import Notes, complaint
+from forestall.agent.collect.processes import find, processes
+from forestall.wire.facts import Firewall
+
+Inbound = Literal["accept", "drop", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """What a set of rules does to inbound traffic."""
+
+    active: bool
+    default_inbound: Inbound
+    rules: int
+
+
+def collect(host: Host) -> Firewall:
+    notes = Notes(host)
+    installed = [name for name in ("ufw", "firewall-cmd", "nft", "iptables-save") if host.find_program(name)]
+    for name in installed:
+        notes.used(name)
+    tool, rules = _ask(notes, installed) if host.is_root else _hints(notes, installed)
+    return Firewall(
+        tool=tool,
+        active=rules.active if rules else (None if installed else False),
+        default_inbound=rules.default_inbound if rules else ("unknown" if installed else "accept"),
+        rules=rules.rules if rules else 0,
+        sources=notes.sources or ("ufw, firewall-cmd, nft and iptables-save: none installed",),
+        gaps=notes.gaps,
+    )
+
+
+def parse_ufw(text: str) -> Ruleset:
+    """Output of ``ufw status verbose``."""
+    if not re.search(r"^Status: active", text, re.MULTILINE):
+        return Ruleset(active=False, default_inbound="accept", rules=0)
+    default = re.search(r"^Default: (\w+) \(incoming\)", text, re.MULTILINE)
+    inbound: Inbound = "unknown"
+    if default:
+        inbound = "accept" if default[1] == "allow" else "drop"
+    _, _, table = text.partition("\n--")
+    rules = [line for line in table.splitlines()[1:] if re.search(r"\b(ALLOW|DENY|REJECT|LIMIT)\b", line)]
+    return Ruleset(active=True, default_inbound=inbound, rules=len(rules))
+
+
+def parse_firewalld(state: str, default_zone: str) -> Ruleset:
+    """Outputs of ``firewall-cmd --state`` and ``firewall-cmd --list-all`` (the default zone)."""
+    if state.strip() != "running":
+        return Ruleset(active=False, default_inbound="accept", rules=0)
+    target = re.search(r"^\s*target:\s*(\S+)", default_zone, re.MULTILINE)
+    # firewalld's targets "default" and "%%REJECT%%" refuse, "DROP" drops, "ACCEPT" lets all in.
+    inbound: Inbound = "unknown" if target is None else ("accept" if target[1] == "ACCEPT" else "drop")
+    named = re.findall(r"^\s*(?:services|ports|rich rules|sources|protocols):[ \t]*(.*)$", default_zone, re.MULTILINE)
+    return Ruleset(active=inbound != "accept", default_inbound=inbound, rules=sum(len(each.split()) for each in named))
+
+
+def parse_nft(text: str) -> Ruleset:
+    """Output of ``nft list ruleset``. Inbound is what the base chains with ``hook input`` say."""
+    active, inbound, rules, in_input = False, "accept", 0, False
+    for raw in text.splitlines():
+        line = raw.strip()
+        if re.match(r"(table|chain|set|map|flowtable) ", line):
+            in_input = False
+        elif found := re.match(r"type filter hook (\w+) priority [^;]*;(?: policy (\w+);)?", line):
+            in_input = found[1] == "input"
+            if in_input and found[2] == "drop":
+                active, inbound = True, "drop"
+        elif line and line not in ("}",) and not line.startswith(("type ", "#", "elements", "flags")):
+            rules += 1
+            if in_input and re.search(r"\b(drop|reject)\b", line):
+                active = True
+                if re.fullmatch(r"(counter packets \d+ bytes \d+ )?(drop|reject)( with .*)?", line):
+                    inbound = "drop"  # the last rule takes all that is left
+            elif in_input and re.search(r"\b(jump|goto)\b", line):
+                active = active or bool(re.search(r"\b(drop|reject)\b", text))
+    return Ruleset(active=active, default_inbound="drop" if inbound == "drop" else "accept", rules=rules)
+
+
+def parse_iptables_save(text: str) -> Ruleset:
+    """Output of ``iptables-save``: the filter table's INPUT chain tells what happens to inbound traffic."""
+    _, _, table = text.partition("*filter")
+    table = table.partition("COMMIT")[0]
+    policy = re.search(r"^:INPUT (\w+)", table, re.MULTILINE)
+    rules = re.findall(r"^-A (\S+) ?(.*)$", table, re.MULTILINE)
+    refusing = {chain for chain, rule in rules if re.search(r"-j (DROP|REJECT)\b", rule)}
+    inputs = [rule for chain, rule in rules if chain == "INPUT"]
+    reached = {target for rule in inputs for target in re.findall(r"-[jg] (\S+)", rule)}
+    catch_all = any(re.match(r"-j (DROP|REJECT)\b", rule) for rule in inputs)
+    drops = policy is not None and policy[1] == "DROP"
+    return Ruleset(
+        active=drops or "INPUT" in refusing or bool(reached & refusing),
+        default_inbound="drop" if drops or catch_all else "accept",
+        rules=len(rules),
+    )
+
+
+def _ask(notes: Notes, installed: list[str]) -> tuple[str, Ruleset | None]:
+    """Ask each tool from the most to the least convenient; the first that filters wins."""
+    idle: tuple[str, Ruleset | None] = ("", None)
+    if "ufw" in installed and (result := _output(notes, ["ufw", "status", "verbose"])):
+        rules = parse_ufw(result.stdout)
+        if rules.active:
+            return "ufw", rules
+        idle = "ufw", rules
+    if "firewall-cmd" in installed and (state := notes.run(["firewall-cmd", "--state"], what="firewalld")):
+        zone = notes.run(["firewall-cmd", "--list-all"]) if state.exit_code == 0 else None
+        rules = parse_firewalld(state.stdout, zone.stdout if zone else "")
+        if rules.active:
+            return "firewalld", rules
+        idle = idle if idle[1] else ("firewalld", rules)
+    if "nft" in installed and (result := _output(notes, ["nft", "list", "ruleset"])):
+        rules = parse_nft(result.stdout)
+        if rules.active:
+            return "nftables", rules
+        idle = idle if idle[1] else ("nftables", rules)
+    if "iptables-save" in installed and (result := _output(notes, ["iptables-save"])):
+        rules = parse_iptables_save(result.stdout)
+        if rules.active:
+            return "iptables", rules
+        idle = idle if idle[1] else ("iptables", rules)
+    return idle
+
+
+def _output(notes: Notes, argv: list[str]) -> CommandResult | None:
+    result = notes.run(argv, what=f"rules of {argv[0]}")
+    if result is not None and result.exit_code != 0:
+        notes.gap(f"rules of {argv[0]}", complaint(result))
+        return None
+    return result
+
+
+def _hints(notes: Notes, installed: list[str]) -> tuple[str, Ruleset | None]:
+    """What can be told without root: the kernel shows its rules to root alone."""
+    if not installed:
+        return "", None
+    notes.gap("firewall rules", "needs root")
+    ufw = notes.read("/etc/ufw/ufw.conf") if "ufw" in installed else None
+    if ufw and re.search(r"^ENABLED=yes", ufw, re.MULTILINE):
+        return "ufw", Ruleset(active=True, default_inbound="unknown", rules=0)
+    if "firewall-cmd" in installed and find(processes(notes.host), "firewalld"):
+        return "firewalld", Ruleset(active=True, default_inbound="unknown", rules=0)
+    return {"nft": "nftables", "iptables-save": "iptables"}.get(installed[-1], installed[-1]), None
