@@ -26,7 +26,7 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A threshold that intake compares samples with, so that a crossing is judged at once and not at the next cadence."""
+    """A threshold that intake compares samples with, so that a crossing is judged at once."""
 
     metric: str
     value: float
@@ -46,7 +46,11 @@ class CheckKind:
     history_seconds: int
     """How far back the samples it is given reach; 0: only the latest."""
     cadence_seconds: int
-    """Judged at least this often; twice this without fresh input and the result is stale."""
+    """Judged at least this often; twice this without word from the device and the result is stale.
+
+    A document is sent when it changes and re-affirmed daily. So it is as fresh as the last check-in, as long as it
+    was affirmed within two days (or twice the cadence, if that is longer).
+    """
     policy: type
     """Frozen dataclass of its settings, every field with a default and a docstring."""
     judge: Callable[[Known, Any, datetime, Mapping[str, Status]], Sequence[Result]]
@@ -54,3 +58,8 @@ class CheckKind:
     """Policy → thresholds for intake."""
     remedies: tuple[str, ...] = ()
     """Slugs of runbooks that may repair it."""
+    acceptable: bool = False
+    """A person may accept a target as it is; it then passes, and says that it was accepted."""
+    about_link: bool = False
+    """It judges the connection with the device itself: old input is its subject and never makes it stale, and it
+    has no meaning in an audit without a server."""

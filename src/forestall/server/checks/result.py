@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from forestall.wire.facts import Facts
+from forestall.wire.series import parse_series
 
 
 class Status(StrEnum):
@@ -69,6 +70,12 @@ class Series:
     times: Sequence[float] = ()
     values: Sequence[float] = ()
 
+    @classmethod
+    def of(cls, times: Iterable[float], values: Iterable[float]) -> Series:
+        """Without the samples that are none (NaN: could not be read then)."""
+        kept = [(time, value) for time, value in zip(times, values, strict=True) if value == value]
+        return cls(times=[time for time, _ in kept], values=[value for _, value in kept])
+
     @property
     def last(self) -> float | None:
         return self.values[-1] if self.values else None
@@ -88,14 +95,33 @@ class Known:
     samples: Mapping[str, Series] = field(default_factory=dict)
     """Series name → samples of the span the kind asked for (``history_seconds``), raw or averaged."""
     enrolled_at: datetime | None = None
+    """When the device enrolled; None: there is no server and so no history (the audit)."""
     approved: bool = True
+    role: str = "server"
+    """``server``, ``endpoint``, ``network``, ``printer``, ``cloud``."""
     last_check_in_at: datetime | None = None
     clock_offset_seconds: float | None = None
     interval_seconds: int = 60
     first_seen: Mapping[str, datetime] = field(default_factory=dict)
-    """``updates:openssl=3.0.18-1`` → when the server first saw it pending; ``access:ada`` → when first an administrator."""
+    """``updates:openssl=3.0.18-1`` → when the server first saw it pending;
+    ``access:ada`` → when first an administrator; ``reboot:`` → since when a reboot has been pending."""
     accepted: frozenset[str] = frozenset()
     """Targets a person accepted as they are: ``new_administrator:ada``, ``open_socket:tcp/22``."""
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a server remembers this device. Without one, a thing seen now may be old or new."""
+        return self.enrolled_at is not None
+
+    def labelled(self, metric: str, label: str) -> dict[str, Series]:
+        """The series of a metric by the value of one of its labels: ``disk.used_percent`` by ``volume``."""
+        found: dict[str, Series] = {}
+        for name, series in self.samples.items():
+            if name.startswith(metric + "{"):
+                labels = parse_series(name)[1]
+                if label in labels:
+                    found[labels[label]] = series
+        return found
 
 
 class Judge(Protocol):

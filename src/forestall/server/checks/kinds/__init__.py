@@ -1,0 +1,56 @@
+"""All kinds of checks, one folder each. The order is that of pages and of the audit among equals."""
+
+from __future__ import annotations
+
+from forestall.server.checks.kind import CheckKind
+from forestall.server.checks.kinds import (
+    antivirus,
+    backup_age,
+    certificate_expiry,
+    clock_drift,
+    cpu,
+    disk_health,
+    disk_space,
+    end_of_life,
+    firewall,
+    inodes,
+    memory,
+    new_administrator,
+    offline,
+    open_socket,
+    other_updates,
+    pending_enrolment,
+    reboot_pending,
+    security_updates,
+    service_down,
+    silent_checks,
+    sshd_settings,
+)
+
+CHECK_KINDS: dict[str, CheckKind] = {
+    package.KIND.slug: package.KIND
+    for package in (
+        offline,
+        pending_enrolment,
+        silent_checks,
+        service_down,
+        disk_space,
+        inodes,
+        disk_health,
+        cpu,
+        memory,
+        backup_age,
+        security_updates,
+        other_updates,
+        reboot_pending,
+        end_of_life,
+        antivirus,
+        firewall,
+        open_socket,
+        sshd_settings,
+        new_administrator,
+        certificate_expiry,
+        clock_drift,
+    )
+}
+"""Slug → kind. A new kind is a folder here and a line in this list (docs/checks.md says how)."""

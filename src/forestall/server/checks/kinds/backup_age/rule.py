@@ -1,0 +1,94 @@
+"""Age of the last good backup of each repository, and how its last run went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from forestall.server.checks.kind import Level
+from forestall.server.checks.result import Known, Result, Risk, Status
+from forestall.server.checks.words import clock, listing, number, span
+from forestall.wire.facts import BackupRepository, Backups
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    warn_hours: float = 24
+    """Warn when the newest good backup is older than this."""
+    fail_hours: float = 26
+    """Fail from this age on: a day, and two hours of grace for a run that takes longer or starts later."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.warn_hours <= self.fail_hours:
+            raise ValueError(
+                f"warn_hours: {self.warn_hours:g} must be above 0 and at most fail_hours ({self.fail_hours:g})"
+            )
+
+
+def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, Status]) -> Sequence[Result]:
+    """One result a repository (age in hours), or one for the device when it has none."""
+    document = known.facts.backups
+    assert document is not None  # noqa: S101 - judge_kind sees to it
+    repositories = {repository.name: repository for repository in document.repositories}
+    if not repositories:
+        return [_none(document)]
+    results = [_judge_repository(repository, policy, now) for repository in repositories.values()]
+    if "" in previous:
+        # It was "nothing protects this device": say what changed, so that its ticket ends with a pass.
+        results.insert(0, Result(Status.PASS, f"A backup is set up: {listing(list(repositories))}."))
+    return results
+
+
+def _none(document: Backups) -> Result:
+    if document.gaps:
+        why = "; ".join(f"{gap.what}: {gap.why}" for gap in document.gaps)
+        return Result(Status.UNKNOWN, f"No backup was found, but not all could be seen ({why}).")
+    tools = f" ({listing(document.tools)} is installed, but no repository is known)" if document.tools else ""
+    return Result(
+        Status.FAIL,
+        f"Nothing protects this device: no backup was found{tools}.",
+        risk=Risk.HIGH,
+        remedy=(
+            "Set up a daily backup to another place, with restic or borg, and name its repository in the agent's "
+            "backups.toml. If the device is protected in another way (image backup of its host), say so in the policy."
+        ),
+    )
+
+
+def _judge_repository(repository: BackupRepository, policy: Policy, now: datetime) -> Result:
+    name = f"{repository.name} ({repository.tool})"
+    success, run = repository.last_success_at, repository.last_run_at
+    evidence = (f"{repository.tool} {'snapshots' if repository.tool == 'restic' else 'list'} {repository.location}",)
+    detail = f": {repository.last_run_detail}" if repository.last_run_detail else ""
+    hours = (now - success).total_seconds() / 3600 if success else None
+    value = None if hours is None else round(max(0.0, hours), 1)
+
+    def result(status: Status, reason: str, risk: Risk | None = None) -> Result:
+        unit = "h" if value is not None else ""
+        return Result(status, reason, target=repository.name, value=value, unit=unit, evidence=evidence, risk=risk)
+
+    age = f"the last good backup is {number(value)} h old ({clock(success)})" if value is not None and success else ""
+    if repository.last_run_ok is False and (success is None or run is None or run >= success):
+        when = f" on {clock(run)}" if run else ""
+        tail = f" {age[:1].upper()}{age[1:]}." if age else " No good backup is known."
+        return result(Status.FAIL, f"The last run of {name} failed{when}{detail.rstrip('.')}.{tail}")
+    if success is None or hours is None:
+        if repository.unknown_why:
+            return result(Status.UNKNOWN, f"The state of {name} could not be read: {repository.unknown_why}.")
+        return result(Status.FAIL, f"{name} has never completed a backup.")
+    if hours < -1:
+        return result(Status.UNKNOWN, f"{name}: {age}: in the future; a clock is wrong by {span(hours * 3600)}.")
+    unread = f" Its state now could not be read: {repository.unknown_why}." if repository.unknown_why else ""
+    if hours >= policy.fail_hours:
+        return result(Status.FAIL, f"{name}: {age}; fails from {policy.fail_hours:g} h on.{unread}")
+    if unread:
+        return result(Status.UNKNOWN, f"{name}: {age}.{unread}")
+    if hours >= policy.warn_hours:
+        return result(Status.WARN, f"{name}: {age}; warns from {policy.warn_hours:g} h on.", Risk.MEDIUM)
+    kept = f"; {repository.snapshots} kept" if repository.snapshots is not None else ""
+    return result(Status.PASS, f"{name}: {age}{kept}.")
+
+
+def levels(policy: Policy) -> Sequence[Level]:
+    return []
