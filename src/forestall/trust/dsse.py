@@ -33,16 +33,25 @@ class Envelope(msgspec.Struct, frozen=True):
 
     def body(self) -> bytes:
         """The signed bytes."""
-        try:
-            return base64.b64decode(self.payload, validate=True)
-        except binascii.Error as error:
-            raise EnvelopeError(f"$.payload is not base64: {error}") from None
+        raw = _from_base64(self.payload)
+        if raw is None:
+            raise EnvelopeError("$.payload is not canonical base64")
+        return raw
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Envelope)
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+def _from_base64(text: str) -> bytes | None:
+    """The bytes; None when it is not base64, or not the one spelling of them (unused bits set)."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+        return None
+    return raw if base64.b64encode(raw).decode() == text else None
 
 
 def signing_input(payload_type: str, body: bytes) -> bytes:
@@ -92,10 +101,7 @@ def signers(envelope: bytes, payload_type: str, keys: Mapping[str, bytes]) -> tu
         # key can never be counted as two signers.
         if public is None or key_id(public) != signature.keyid:
             continue
-        try:
-            raw = base64.b64decode(signature.sig, validate=True)
-        except binascii.Error:
-            continue
-        if signature_holds(public=public, signature=raw, message=message):
+        raw = _from_base64(signature.sig)
+        if raw is not None and signature_holds(public=public, signature=raw, message=message):
             valid.add(signature.keyid)
     return body, frozenset(valid)

@@ -83,6 +83,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """``files.delete_older``, ``service.restart`` …: see ``forestall.agent.act``."""
     arguments: dict[str, ParameterValue] = {}
     timeout_seconds: int = 300
+    go_on: bool = False
+    """Whether the next steps run even when this one fails. The run counts as failed all the same."""
 
 
 class Runbook(Statement, kw_only=True):
