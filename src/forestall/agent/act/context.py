@@ -1,0 +1,85 @@
+"""What an action is given beside its arguments, and the one way in which it fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from forestall.agent.collect.host import Host
+from forestall.trust.statements import ParameterValue, RiskClass, StepResult
+
+
+class ActionFailed(Exception):  # noqa: N818 - read as a sentence: raise ActionFailed
+    """An action did not reach its end. ``code`` goes into the job's result, ``sentence`` is for people."""
+
+    def __init__(self, code: str, sentence: str, *, output: str = "", changed: Mapping[str, int] | None = None) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+        self.sentence = sentence
+        self.output = output
+        self.changed = dict(changed or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things are on this machine. Arguments, so that a test can name its own."""
+
+    temporary: tuple[str, ...] = ("/tmp", "/var/tmp")  # noqa: S108 - what is cleaned, nothing is made there
+    logs: str = "/var/log"
+    journals: tuple[str, ...] = ("/var/log/journal", "/run/log/journal")
+    cache: str = "/var/cache"
+    init_scripts: str = "/etc/init.d"
+    systemd: str = "/run/systemd/system"
+    """There while systemd is process 1 (sd_booted(3))."""
+
+
+@dataclass(slots=True)
+class Context:
+    """One step's surroundings."""
+
+    agent_home: Path
+    """Folder of ``backups.toml`` and ``backup-runs.json``."""
+    timeout_seconds: float
+    delete_below: tuple[str, ...] = ()
+    """From the customer's policy."""
+    places: Places = field(default_factory=Places)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables for every program an action runs."""
+    secrets: set[str] = field(default_factory=set)
+    """Values an action has read that must not leave the device: masked in everything it reports."""
+    _deadline: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self._deadline = time.monotonic() + self.timeout_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the step's timeout; never below 0."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def require_time(self, changed: Mapping[str, int] | None = None) -> None:
+        """ActionFailed once the step's time is over."""
+        if self.seconds_left <= 0:
+            raise ActionFailed("timed_out", f"not done within {self.timeout_seconds:g} s", changed=changed)
+
+
+class Action(Protocol):
+    """The shape of every module in ``actions/``."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a module's constant
+        """As runbooks name it."""
+
+    @property
+    def RISK(self) -> RiskClass:  # noqa: N802
+        """Least risk class of a runbook that may use it."""
+
+    @property
+    def ARGUMENTS(self) -> Mapping[str, type]:  # noqa: N802
+        """Name → type; all must be given."""
+
+    def run(self, args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepResult:
+        """Do it. ActionFailed when it could not be done, with what was changed until then."""

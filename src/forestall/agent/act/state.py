@@ -1,0 +1,362 @@
+"""What the agent keeps about authority, in one file, replaced whole: ``trust.json``.
+
+It holds the pinned root, the documents that were accepted under it, the counter of the last command, the runs of
+each standing order, and the results that the spool does not have yet. A command's counter is on stable storage
+before its first step runs: whatever happens then, that command never runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from forestall.agent.act.policy import Policy, read_policy
+from forestall.trust.authorise import (
+    Authorised,
+    Refused,
+    RefusedBecause,
+    Situation,
+    accept_root,
+    authorise_command,
+    authorise_order,
+    read_revocation,
+    read_runbook,
+)
+from forestall.trust.dsse import EnvelopeError, decode
+from forestall.trust.statements import (
+    JobResult,
+    Revocation,
+    Root,
+    Runbook,
+    StandingOrder,
+    read_statement,
+)
+
+STATE_FILE = "trust.json"
+MAX_ANSWERED = 1_000
+"""Commands remembered as answered. Older ones are refused by their counter."""
+MAX_WAITING = 1_000
+"""Results kept for the spool. When it takes none for that long, the oldest refusals go first, results of runs never."""
+DAY = timedelta(hours=24)
+
+
+class StateError(Exception):
+    """``trust.json`` is missing or damaged."""
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """The command whose steps run now."""
+
+    job_id: str
+    runbook: str
+    started_at: datetime
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of the file. Envelopes are kept as they arrived, so that they can be verified again."""
+
+    format: int
+    device_id: str
+    client_id: str
+    pinned_key_id: str
+    root: bytes
+    last_counter: int = 0
+    runbooks: dict[str, bytes] = {}
+    orders: dict[str, bytes] = {}
+    revoked: list[str] = []
+    runs: dict[str, list[datetime]] = {}
+    running: Running | None = None
+    answered: list[str] = []
+    """SHA-256 of the envelopes that were run or refused, oldest first."""
+    waiting: list[JobResult] = []
+
+
+class ActState:
+    """The agent's authority state. Every change is on stable storage when the method returns, or did not happen."""
+
+    def __init__(self, folder: Path, kept: Kept) -> None:
+        self.folder = folder
+        self._kept = kept
+        self._lock = threading.RLock()
+        self._root = read_statement(decode(kept.root).body(), Root)
+        self._runbooks = self._verified_runbooks(self._root, kept.runbooks)
+
+    # --- opening ---
+
+    @classmethod
+    def create(
+        cls, folder: Path, *, device_id: str, client_id: str, pinned_key_id: str, root: bytes, now: datetime
+    ) -> ActState:
+        """The state of a newly enrolled device. ``trust.authorise.Refused`` when the root is not the pinned one."""
+        accept_root(current=None, pinned_key_id=pinned_key_id, envelope=root, now=now)
+        kept = Kept(format=1, device_id=device_id, client_id=client_id, pinned_key_id=pinned_key_id, root=root)
+        _replace(folder / STATE_FILE, msgspec.json.encode(kept))
+        return cls(folder, kept)
+
+    @classmethod
+    def open(cls, folder: Path, *, now: datetime) -> ActState:
+        """The state as it was left. A run that was under way becomes a failed result."""
+        path = folder / STATE_FILE
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            state = cls(folder, kept)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, EnvelopeError, ValueError) as error:
+            raise StateError(f"{path}: {error}") from error
+        if kept.running is not None:
+            state.finish(
+                JobResult(
+                    job_id=kept.running.job_id,
+                    device_id=kept.device_id,
+                    client_id=kept.client_id,
+                    outcome="failed",
+                    code="interrupted",
+                    detail="The agent was stopped while this ran; it is not known how far it came.",
+                    runbook=kept.running.runbook,
+                    started_at=kept.running.started_at,
+                    finished_at=now,
+                    steps=(),
+                )
+            )
+        return state
+
+    # --- reading ---
+
+    @property
+    def device_id(self) -> str:
+        return self._kept.device_id
+
+    @property
+    def client_id(self) -> str:
+        return self._kept.client_id
+
+    @property
+    def root(self) -> Root:
+        return self._root
+
+    @property
+    def last_counter(self) -> int:
+        return self._kept.last_counter
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """Digests of the standing orders kept."""
+        return tuple(self._kept.orders)
+
+    def policy(self) -> Policy:
+        """The customer's policy as it is now: read anew each time, so that a change binds the next command."""
+        return read_policy(self.folder)
+
+    def runbook(self, digest: str) -> Runbook | None:
+        return self._runbooks.get(digest)
+
+    def was_answered(self, envelope: bytes) -> bool:
+        """Whether this very command was run or refused before."""
+        return _digest(envelope) in self._kept.answered
+
+    def results_waiting(self) -> tuple[JobResult, ...]:
+        """Results that the spool does not have yet, oldest first."""
+        return tuple(self._kept.waiting)
+
+    def authorise(self, envelope: bytes, *, now: datetime, local: datetime, policy: Policy) -> Authorised:
+        """The run that a command asks for; ``Refused`` says why there is none."""
+        with self._lock:
+            return authorise_command(
+                root=self._root,
+                runbooks=self._runbooks,
+                orders=self._kept.orders,
+                envelope=envelope,
+                situation=self._situation(now=now, local=local, policy=policy),
+            )
+
+    def _situation(self, *, now: datetime, local: datetime, policy: Policy) -> Situation:
+        kept = self._kept
+        return Situation(
+            device_id=kept.device_id,
+            client_id=kept.client_id,
+            now=now,
+            local=local,
+            last_counter=kept.last_counter,
+            veto=policy.veto,
+            revoked_orders=frozenset(kept.revoked),
+            # A run noted in the future (the clock was set back) counts: when in doubt, fewer runs.
+            runs={order: sum(now - at < DAY for at in times) for order, times in kept.runs.items()},
+        )
+
+    # --- changing ---
+
+    def accept_documents(self, envelopes: Iterable[bytes], *, now: datetime) -> list[Refused]:
+        """Keep roots, runbooks, standing orders and revocations that verify; the reasons for which others did not.
+
+        They may come in any order: they are taken by kind, roots first.
+        """
+        refused: list[Refused] = []
+        with self._lock:
+            before = self._kept
+            by_type: dict[str, list[bytes]] = {}
+            for envelope in envelopes:
+                try:
+                    by_type.setdefault(decode(envelope).payloadType, []).append(envelope)
+                except EnvelopeError as error:
+                    refused.append(Refused(RefusedBecause.MALFORMED, str(error)))
+            for kind, accept in (
+                (Root, self._accept_root),
+                (Runbook, self._accept_runbook),
+                (Revocation, self._accept_revocation),
+                (StandingOrder, self._accept_order),
+            ):
+                for envelope in by_type.pop(kind.PAYLOAD_TYPE, ()):
+                    try:
+                        accept(envelope, now)
+                    except Refused as error:
+                        refused.append(error)
+            refused += [Refused(RefusedBecause.WRONG_TYPE, f"{other!r} is no document") for other in by_type]
+            if self._kept != before:
+                try:
+                    self._write(self._kept)
+                except OSError:
+                    self._kept = before
+                    self._root = read_statement(decode(before.root).body(), Root)
+                    self._runbooks = self._verified_runbooks(self._root, before.runbooks)
+                    raise
+        return refused
+
+    def _accept_root(self, envelope: bytes, now: datetime) -> None:
+        claimed = _version_of(envelope)
+        if claimed is not None and claimed < self._root.version:
+            return  # the server sends the whole chain; what was passed is passed
+        root = accept_root(current=self._root, pinned_key_id=self._kept.pinned_key_id, envelope=envelope, now=now)
+        if root != self._root:
+            self._root = root
+            self._kept = msgspec.structs.replace(self._kept, root=envelope)
+            self._runbooks = self._verified_runbooks(root, self._kept.runbooks)
+
+    def _accept_runbook(self, envelope: bytes, now: datetime) -> None:
+        runbook, digest = read_runbook(root=self._root, envelope=envelope)
+        self._runbooks = {**self._runbooks, digest: runbook}
+        self._kept = msgspec.structs.replace(self._kept, runbooks={**self._kept.runbooks, digest: envelope})
+
+    def _accept_revocation(self, envelope: bytes, now: datetime) -> None:
+        revocation = read_revocation(root=self._root, envelope=envelope)
+        new = [order for order in revocation.orders if order not in self._kept.revoked]
+        # The order itself stays until it expires: an attempt to use it is then refused as revoked, not as unknown.
+        self._kept = msgspec.structs.replace(self._kept, revoked=[*self._kept.revoked, *new])
+
+    def _accept_order(self, envelope: bytes, now: datetime) -> None:
+        _, digest, _ = authorise_order(
+            root=self._root,
+            runbooks=self._runbooks,
+            envelope=envelope,
+            situation=self._situation(now=now, local=now, policy=Policy()),
+        )
+        alive = {
+            known: kept
+            for known, kept in self._kept.orders.items()
+            if read_statement(decode(kept).body(), StandingOrder).expires_at > now - DAY
+        }
+        self._kept = msgspec.structs.replace(self._kept, orders={**alive, digest: envelope})
+
+    def begin(self, envelope: bytes, authorised: Authorised, *, now: datetime) -> None:
+        """Note that a run begins: from here on this command, and every one before it, never runs (again)."""
+        with self._lock:
+            runs = {
+                order: [at for at in times if now - at < DAY]
+                for order, times in self._kept.runs.items()
+                if order in self._kept.orders
+            }
+            if authorised.order:
+                runs[authorised.order] = [*runs.get(authorised.order, []), now]
+            self._commit(
+                msgspec.structs.replace(
+                    self._kept,
+                    last_counter=authorised.counter,
+                    runs=runs,
+                    running=Running(job_id=authorised.job_id, runbook=authorised.digest, started_at=now),
+                    answered=[*self._kept.answered, _digest(envelope)][-MAX_ANSWERED:],
+                )
+            )
+
+    def finish(self, result: JobResult) -> None:
+        """Note what became of the run that was begun."""
+        with self._lock:
+            self._commit(msgspec.structs.replace(self._kept, running=None, waiting=[*self._kept.waiting, result]))
+
+    def refuse(self, envelope: bytes, result: JobResult) -> None:
+        """Note that a command was refused, so that it is reported once however often it is delivered."""
+        with self._lock:
+            waiting = [*self._kept.waiting, result]
+            if len(waiting) > MAX_WAITING:
+                oldest = next(kept for kept in waiting if kept.outcome == "refused")
+                waiting.remove(oldest)
+            self._commit(
+                msgspec.structs.replace(
+                    self._kept,
+                    waiting=waiting,
+                    answered=[*self._kept.answered, _digest(envelope)][-MAX_ANSWERED:],
+                )
+            )
+
+    def result_spooled(self, result: JobResult) -> None:
+        """Forget a result that the spool now has. One that is not waiting: nothing to do."""
+        with self._lock:
+            if result in self._kept.waiting:
+                waiting = list(self._kept.waiting)
+                waiting.remove(result)
+                self._commit(msgspec.structs.replace(self._kept, waiting=waiting))
+
+    def _commit(self, kept: Kept) -> None:
+        self._write(kept)
+        self._kept = kept
+
+    def _write(self, kept: Kept) -> None:
+        _replace(self.folder / STATE_FILE, msgspec.json.encode(kept))
+
+    @staticmethod
+    def _verified_runbooks(root: Root, envelopes: dict[str, bytes]) -> dict[str, Runbook]:
+        # Under a new root some may no longer hold; they stay in the file, where the next root may want them.
+        verified: dict[str, Runbook] = {}
+        for envelope in envelopes.values():
+            try:
+                runbook, digest = read_runbook(root=root, envelope=envelope)
+            except Refused:
+                continue
+            verified[digest] = runbook
+        return verified
+
+
+def _version_of(envelope: bytes) -> int | None:
+    try:
+        return read_statement(decode(envelope).body(), Root).version
+    except ValueError:  # EnvelopeError is one; accept_root says what is wrong with it
+        return None
+
+
+def _digest(envelope: bytes) -> str:
+    return hashlib.sha256(envelope).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a private file whole or not at all, on stable storage when this returns."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
