@@ -49,7 +49,7 @@ class RoleKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threshold: int
 
 
-class Root(Statement, kw_only=True):
+class Root(Statement, frozen=True, kw_only=True):
     """The root of authority: which keys hold which role. Signed by the root role itself."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.root+json"
@@ -87,7 +87,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Whether the next steps run even when this one fails. The run counts as failed all the same."""
 
 
-class Runbook(Statement, kw_only=True):
+class Runbook(Statement, frozen=True, kw_only=True):
     """A procedure. Signed by the catalogue role; named by its digest."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.runbook+json"
@@ -105,7 +105,7 @@ class Runbook(Statement, kw_only=True):
     """Facts documents to collect again after the run, so that its effect is judged at once."""
 
 
-class Job(Statement, kw_only=True):
+class Job(Statement, frozen=True, kw_only=True):
     """One run of a runbook, signed by operators."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.job+json"
@@ -124,7 +124,7 @@ class Job(Statement, kw_only=True):
     reason: str
 
 
-class StandingOrder(Statement, kw_only=True):
+class StandingOrder(Statement, frozen=True, kw_only=True):
     """Permission to run a runbook unattended, signed by operators."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.standing-order+json"
@@ -145,7 +145,7 @@ class StandingOrder(Statement, kw_only=True):
     risk: RiskClass
 
 
-class Invocation(Statement, kw_only=True):
+class Invocation(Statement, frozen=True, kw_only=True):
     """A run under a standing order. Not signed by an operator: the order is the authority, this only names the case."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.invocation+json"
@@ -161,7 +161,7 @@ class Invocation(Statement, kw_only=True):
     expires_at: datetime
 
 
-class Revocation(Statement, kw_only=True):
+class Revocation(Statement, frozen=True, kw_only=True):
     """Ends standing orders and operator keys before their time. Signed by operators (orders) or root (keys)."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.revocation+json"
@@ -179,7 +179,7 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     root: str
 
 
-class JobResult(Statement, kw_only=True):
+class JobResult(Statement, frozen=True, kw_only=True):
     """What became of a job on a device. Signed by the device."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.job-result+json"
@@ -209,7 +209,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Counted effects: ``{"files": 214, "bytes": 1288490188}``."""
 
 
-class DeviceNotice(Statement, kw_only=True):
+class DeviceNotice(Statement, frozen=True, kw_only=True):
     """Something the device wants on record: a lost spool, a forked checkpoint. Signed by the device."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.device-notice+json"
@@ -222,7 +222,7 @@ class DeviceNotice(Statement, kw_only=True):
     checkpoint: CheckpointRef | None = None
 
 
-class Checkpoint(Statement, kw_only=True):
+class Checkpoint(Statement, frozen=True, kw_only=True):
     """The signed root of a client's evidence log. Signed by the log key."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.checkpoint+json"
