@@ -21,6 +21,9 @@ four times that still decodes within the 50 ms for which a server's event loop m
 MAX_SERIES = 20_000
 """Series in one catalogue."""
 CHECK_IN_PATH = "/v1/check-in"
+AUTHORITY_PATH = "/v1/authority"
+"""Certificate (PEM) of the authority: an enrolling agent compares its fingerprint with the one in its token, and from
+then on talks only to servers of that authority."""
 ENROL_PATH = "/v1/enrol"
 CHALLENGE_PATH = "/v1/challenge"
 SESSION_PATH = "/v1/session"

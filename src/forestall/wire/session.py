@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from datetime import datetime
 
 import msgspec
@@ -73,8 +73,9 @@ def check_in_message(*, session: str, body: bytes) -> bytes:
 
 
 def check_in_mac(*, key: bytes, session: str, body: bytes) -> bytes:
-    """MAC of a check-in: BLAKE2b keyed with the session's key, 32 bytes; the header carries it in hex.
+    """MAC of a check-in: HMAC-SHA-256 (RFC 2104), 32 bytes; the header carries it in hex.
 
-    Keyed BLAKE2b (RFC 7693) and not HMAC-SHA-256: two thirds of its time for a body of 900 bytes, same strength.
+    Keyed BLAKE2b took 1.4 instead of 2.2 microseconds for a body of 900 bytes: under one part in a hundred of what a
+    check-in costs, and not worth leaving what every reviewer and every library knows.
     """
-    return hashlib.blake2b(check_in_message(session=session, body=body), key=key, digest_size=32).digest()
+    return hmac.digest(key, check_in_message(session=session, body=body), "sha256")
