@@ -23,22 +23,27 @@ def judge_kind(
 ) -> list[Result]:
     """The results of ``kind``, in the rule's order, one a target.
 
-    - A document that was never received: one unknown result that names it.
+    - A document that was never received: unknown, naming it.
     - Input older than twice the cadence: the rule's results, each turned stale, with what was so then.
-    - An exception in the rule: one unknown result with the error, and the log has the rest. Fail closed: what could
-      not be judged never passes.
+    - An exception in the rule: unknown with the error, and the log has the rest. Fail closed: what could not be
+      judged never passes.
+    - Nothing but unknowns: every target judged before is unknown too. That a volume or socket cannot be seen any more
+      does not mean that it is gone.
     - A target that a person accepted passes, and says what was accepted.
     """
     missing = [name for name in kind.rests_on if known.facts.get(name) is None]
     if missing:
         what = " and ".join(f"the {name} document" for name in missing)
-        return [Result(Status.UNKNOWN, f"Not collected yet: {what} has not been received.")]
+        return _unknown(f"Not collected yet: {what} has not been received.", previous)
     try:
         results = list(kind.judge(known, policy, now, previous))
         _require_unique_targets(kind, results)
     except Exception as error:
         log.exception("check kind %s could not judge", kind.slug)
-        return [Result(Status.UNKNOWN, f"Could not be judged: {type(error).__name__}: {error}")]
+        return _unknown(f"Could not be judged: {type(error).__name__}: {error}", previous)
+    if results and all(result.status is Status.UNKNOWN for result in results):
+        seen = {result.target for result in results}
+        results += [replace(results[0], target=target) for target in previous if target not in seen]
     results = [_with_sources(kind, known, result) for result in results]
     why = None if kind.about_link else _stale_because(kind, known, now)
     if why:
@@ -46,6 +51,10 @@ def judge_kind(
             results = [Result(Status.STALE, "", target=target) for target in previous]
         return [_stale(result, why) for result in results]
     return [_accepted(kind, known, result) for result in results]
+
+
+def _unknown(reason: str, previous: Mapping[str, Status]) -> list[Result]:
+    return [Result(Status.UNKNOWN, reason, target=target) for target in previous or ("",)]
 
 
 def _require_unique_targets(kind: CheckKind, results: Sequence[Result]) -> None:

@@ -56,6 +56,8 @@ class CheckKind:
     judge: Callable[[Known, Any, datetime, Mapping[str, Status]], Sequence[Result]]
     levels: Callable[[Any], Sequence[Level]]
     """Policy → thresholds for intake."""
+    also_reads: tuple[str, ...] = ()
+    """Facts documents it looks at when they are there, and does without when they are not."""
     remedies: tuple[str, ...] = ()
     """Slugs of runbooks that may repair it."""
     acceptable: bool = False

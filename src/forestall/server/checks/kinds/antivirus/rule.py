@@ -46,7 +46,7 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
             )
         ]
     results = [_judge_product(product, policy, now) for product in products.values()]
-    if "" in previous:
+    if previous.get("", Status.UNKNOWN) is not Status.UNKNOWN:
         results.insert(0, Result(Status.PASS, f"Antivirus is installed: {listing(list(products))}."))
     return results
 

@@ -34,7 +34,7 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     if not repositories:
         return [_none(document)]
     results = [_judge_repository(repository, policy, now) for repository in repositories.values()]
-    if "" in previous:
+    if previous.get("", Status.UNKNOWN) is not Status.UNKNOWN:
         # It was "nothing protects this device": say what changed, so that its ticket ends with a pass.
         results.insert(0, Result(Status.PASS, f"A backup is set up: {listing(list(repositories))}."))
     return results
@@ -44,7 +44,7 @@ def _none(document: Backups) -> Result:
     if document.gaps:
         why = "; ".join(f"{gap.what}: {gap.why}" for gap in document.gaps)
         return Result(Status.UNKNOWN, f"No backup was found, but not all could be seen ({why}).")
-    tools = f" ({listing(document.tools)} is installed, but no repository is known)" if document.tools else ""
+    tools = f" (installed: {listing(document.tools)}; but no repository is known)" if document.tools else ""
     return Result(
         Status.FAIL,
         f"Nothing protects this device: no backup was found{tools}.",

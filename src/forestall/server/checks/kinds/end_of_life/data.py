@@ -44,14 +44,14 @@ def dates() -> Dates:
     return msgspec.json.decode(Path(__file__).with_name("eol.json").read_bytes(), type=Dates)
 
 
-def find_release(*, os_id: str, os_version: str, os_name: str) -> tuple[Product, Release | None] | None:
-    """Product and release of a system; None: the data does not know the product; no release: not that version."""
+def find_release(*, os_id: str, os_version: str, os_name: str) -> tuple[Product | None, Release | None]:
+    """Product and release of a system; each None where the data does not know it."""
     key = {"darwin": "macos", "mac os": "macos"}.get(os_id.lower(), os_id.lower())
     if key == "windows" and "server" in os_name.lower():
         key = "windows-server"
     product = dates().products.get(key)
     if product is None or (key == "centos" and "stream" in os_name.lower()):
-        return None
+        return None, None
     if key.startswith("windows"):
         return product, _windows_release(product, os_version, os_name)
     # The longest cycle that the version begins with, at a dot: 12.11 is 12, 10.15.7 is 10.15 and not 10.

@@ -31,13 +31,12 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     data = dates()
     evidence = ("/etc/os-release", f"{data.source}, {data.data_date}")
     name = system.os_name or system.os_id
-    found = find_release(os_id=system.os_id, os_version=system.os_version, os_name=system.os_name)
-    if found is None or found[1] is None:
+    product, release = find_release(os_id=system.os_id, os_version=system.os_version, os_name=system.os_name)
+    if product is None or release is None:
         what = f"{name} {system.os_version}" if system.os_version not in name else name
         reason = f"Until when {what} is supported is not in Forestall's data of {data.data_date}."
         remedy = "Look up its end of support with its maker."
         return [Result(Status.UNKNOWN, reason, evidence=evidence, remedy=remedy)]
-    product, release = found
     status, reason, days, ends, risk = _judge_release(product, release, policy, now.astimezone(UTC).date())
     return [
         Result(

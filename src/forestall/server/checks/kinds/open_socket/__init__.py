@@ -16,5 +16,6 @@ KIND = CheckKind(
     policy=Policy,
     judge=judge,
     levels=levels,
+    also_reads=("firewall",),
     acceptable=True,
 )
