@@ -1,0 +1,98 @@
+"""The API as a whole: who asks, what an error looks like, where the routes are."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError
+from ninja.errors import ValidationError as RequestError
+from ninja.security import HttpBearer
+
+from forestall import __version__
+from forestall.server.people.queries import person_of_token, scope_of
+from forestall.server.people.scope import NotAllowedError, Scope
+
+log = logging.getLogger(__name__)
+
+
+class ScopedRequest(HttpRequest):
+    """A request whose bearer token was good."""
+
+    auth: Scope
+
+
+class BearerToken(HttpBearer):
+    """A token of ``POST /api/v1/tokens`` or ``first-run.json``. What it may do is its person's scope, read anew each time."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Scope | None:
+        person = person_of_token(token=token, now=datetime.now(UTC))
+        return None if person is None else scope_of(person)
+
+
+api = NinjaAPI(
+    title="Forestall",
+    version=__version__,
+    urls_namespace="api",
+    description="Everything the console shows and does. Lists are paged by cursor; errors are RFC 9457 problems.",
+    auth=BearerToken(),
+    docs_url=None,
+    openapi_url="/openapi.json",
+)
+
+
+def problem(status: int, title: str, detail: str, **more: Any) -> HttpResponse:
+    """An RFC 9457 problem."""
+    return JsonResponse(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, **more},
+        status=status,
+        content_type="application/problem+json",
+    )
+
+
+@api.exception_handler(AuthenticationError)
+def not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    answer = problem(401, "Not signed in", "The bearer token is missing, unknown or expired.")
+    answer["WWW-Authenticate"] = 'Bearer realm="forestall"'
+    return answer
+
+
+@api.exception_handler(NotAllowedError)
+def not_allowed(request: HttpRequest, error: NotAllowedError) -> HttpResponse:
+    return problem(403, "Not allowed", f"This token's person lacks the permission {error.permission}.")
+
+
+@api.exception_handler(ObjectDoesNotExist)
+def absent(request: HttpRequest, error: Exception) -> HttpResponse:
+    # The same words whether it is foreign or was never there: nobody learns that another client's thing exists.
+    return problem(404, "Not found", "There is no such thing here.")
+
+
+api.add_exception_handler(Http404, absent)
+
+
+@api.exception_handler(RequestError)
+def wrong_request(request: HttpRequest, error: RequestError) -> HttpResponse:
+    wrong = [{"where": ".".join(str(part) for part in one["loc"]), "why": one["msg"]} for one in error.errors]
+    return problem(422, "Wrong request", "; ".join(f"{one['where']}: {one['why']}" for one in wrong), errors=wrong)
+
+
+@api.exception_handler(HttpError)
+def plain_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return problem(error.status_code, "Refused", str(error))
+
+
+@api.exception_handler(ValueError)
+def wrong_value(request: HttpRequest, error: ValueError) -> HttpResponse:
+    # Services raise ValueError (and its kin) for input that cannot be taken, and name the bad value.
+    log.info("refused %s %s: %s", request.method, request.path, error)
+    return problem(400, "Cannot be done", str(error))
+
+
+@api.exception_handler(ValidationError)
+def wrong_model_value(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    return problem(400, "Cannot be done", "; ".join(error.messages))

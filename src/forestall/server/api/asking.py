@@ -1,0 +1,33 @@
+"""What every route needs of a request: the scope, the time, and the page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from django.http import HttpRequest
+from ninja import Field, Query, Schema
+
+from forestall.server.api.paging import DEFAULT, MOST
+from forestall.server.people.scope import Permission, Scope
+
+
+def scope_of_request(request: HttpRequest, permission: Permission) -> Scope:
+    """Who asks; NotAllowedError unless they hold ``permission``. Every route calls this first."""
+    scope: Scope = request.auth  # type: ignore[attr-defined]
+    scope.require(permission)
+    return scope
+
+
+def current_time() -> datetime:
+    return datetime.now(UTC)
+
+
+class Paging(Schema):
+    """Query parameters of every list."""
+
+    limit: int = Field(DEFAULT, ge=1, le=MOST, description="Rows on a page.")
+    cursor: str | None = Field(None, description="`next_cursor` of the page before.")
+
+
+PagingQuery = Annotated[Paging, Query(...)]

@@ -1,0 +1,245 @@
+"""Clients, sites, devices, their facts and samples, and how devices enrol."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
+from forestall.server.api.paging import Page, page
+from forestall.server.checks.queries import status_counts
+from forestall.server.home import current_home
+from forestall.server.intake.certificates import ca_fingerprint
+from forestall.server.inventory import queries, services
+from forestall.server.inventory.models import Device
+from forestall.server.metrics.queries import samples_latest, samples_range
+from forestall.server.people import queries as people
+from forestall.server.people.scope import Permission
+from forestall.server.runbooks.queries import root_key_id
+from forestall.wire.facts import to_plain
+
+router = Router(tags=["devices"])
+
+ENROLMENT_LIFETIME = timedelta(hours=24)
+
+
+class Named(Schema):
+    """A client or a site, where another thing mentions it."""
+
+    id: UUID
+    name: str
+
+
+class ClientOut(Named):
+    timezone: str
+    country: str
+    region: str
+
+
+class SiteOut(Named):
+    client: Named
+    timezone: str
+
+
+class DeviceOut(Schema):
+    id: UUID
+    name: str
+    hostname: str
+    client: Named
+    site: Named
+    role: str
+    status: str = Field(description="`pending`, `approved` or `revoked`.")
+    os_name: str
+    agent_version: str
+    boot_id: str
+    enrolled_at: datetime
+    approved_at: datetime | None
+    approved_by: str
+    last_check_in_at: datetime | None
+    clock_offset_seconds: float | None
+    checks: dict[str, int] = Field(description="Status → number of checks.")
+
+
+class FactsDocumentOut(Schema):
+    name: str
+    collected_at: datetime
+    changed_at: datetime
+    document: dict[str, Any] = Field(description="As the device reported it; see docs/protocol/check-in.md.")
+
+
+class SampleSeries(Schema):
+    """Columns of one length. Null: no sample in that step."""
+
+    times: list[float] = Field(description="Unix seconds.")
+    mean: list[float | None]
+    min: list[float | None]
+    max: list[float | None]
+
+
+class TokenIn(Schema):
+    site: UUID
+
+
+class TokenOut(Schema):
+    token: str = Field(description="Shown once.")
+    expires_at: datetime
+    command: str = Field(description="What to run on the device.")
+
+
+class ReasonIn(Schema):
+    reason: str = Field(min_length=1, max_length=500)
+
+
+@router.get("/clients", response=Page[ClientOut], summary="List clients")
+def client_list(request: HttpRequest, paging: PagingQuery) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    found = people.clients(scope=scope)
+    return page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
+
+
+@router.get("/sites", response=Page[SiteOut], summary="List sites")
+def site_list(request: HttpRequest, paging: PagingQuery, client: UUID | None = None) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    found = people.sites(scope=scope)
+    if client is not None:
+        found = found.filter(client=client)
+    return page(found, shape=_site, cursor=paging.cursor, limit=paging.limit, order=("client__name", "name", "pk"))
+
+
+@router.get("/devices", response=Page[DeviceOut], summary="List devices")
+def device_list(
+    request: HttpRequest,
+    paging: PagingQuery,
+    client: UUID | None = None,
+    site: UUID | None = None,
+    status: str | None = None,
+    search: str | None = None,
+) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    found = queries.devices(scope=scope)
+    if client is not None:
+        found = found.filter(client=client)
+    if site is not None:
+        found = found.filter(site=site)
+    if status:
+        found = found.filter(status=status)
+    if search:
+        found = found.filter(name__icontains=search)
+    answer = page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
+    counts = status_counts(scope=scope, devices=[device.pk for device in answer["items"]])
+    answer["items"] = [_device(device, counts.get(device.pk, {})) for device in answer["items"]]
+    return answer
+
+
+@router.get("/devices/{device_id}", response=DeviceOut, summary="Show a device")
+def device_show(request: HttpRequest, device_id: UUID) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    device = queries.devices(scope=scope).get(pk=device_id)
+    return _device(device, status_counts(scope=scope, devices=[device.pk]).get(device.pk, {}))
+
+
+@router.post("/devices/{device_id}/approve", response=DeviceOut, summary="Approve a pending device")
+def device_approve(request: HttpRequest, device_id: UUID) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_APPROVE)
+    device = queries.devices(scope=scope).get(pk=device_id)
+    services.device_approve(device=device, scope=scope, now=current_time())
+    return _device(device, {})
+
+
+@router.post("/devices/{device_id}/revoke", response=DeviceOut, summary="End a device's access for good")
+def device_revoke(request: HttpRequest, device_id: UUID, body: ReasonIn) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_APPROVE)
+    device = queries.devices(scope=scope).get(pk=device_id)
+    services.device_revoke(device=device, scope=scope, reason=body.reason, now=current_time())
+    return _device(device, {})
+
+
+@router.get("/devices/{device_id}/facts", response=list[FactsDocumentOut], summary="Show what is known of a device")
+def facts_list(request: HttpRequest, device_id: UUID) -> list[dict[str, Any]]:
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    device = queries.devices(scope=scope).get(pk=device_id)
+    meta = queries.facts_meta(scope=scope, device=device)
+    facts = queries.facts_of(scope=scope, device=device)
+    answer = []
+    for name, (collected_at, changed_at) in sorted(meta.items()):
+        document = facts.get(name)
+        if document is not None:
+            shaped = {"name": name, "collected_at": collected_at, "changed_at": changed_at}
+            answer.append({**shaped, "document": to_plain(document)})
+    return answer
+
+
+@router.get("/devices/{device_id}/samples/latest", response=dict[str, float], summary="Newest sample of each series")
+def samples_newest(request: HttpRequest, device_id: UUID) -> dict[str, float]:
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    device = queries.devices(scope=scope).get(pk=device_id)
+    latest = samples_latest(scope=scope, devices=[device.pk], metrics=None).get(device.pk, {})
+    return {name: sample.value for name, sample in latest.items() if sample.value == sample.value}
+
+
+@router.get("/devices/{device_id}/samples", response=dict[str, SampleSeries], summary="Samples of a device")
+def samples_list(
+    request: HttpRequest,
+    device_id: UUID,
+    series: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    step_seconds: int | None = None,
+) -> dict[str, dict[str, list[float | None]]]:
+    """``series`` is a name as in ``samples/latest``, such as ``disk.used_percent{volume=/}``. Default: the last hour."""
+    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    device = queries.devices(scope=scope).get(pk=device_id)
+    last = end or current_time()
+    first = start or last - timedelta(hours=1)
+    if first >= last:
+        raise ValueError(f"start: {first.isoformat()} is not before end {last.isoformat()}")
+    found = samples_range(scope=scope, device=device, names=[series], start=first, end=last, step_seconds=step_seconds)
+    return {
+        name: {
+            "times": [float(time) for time in points.times],
+            "mean": _numbers(points.mean),
+            "min": _numbers(points.min),
+            "max": _numbers(points.max),
+        }
+        for name, points in found.items()
+    }
+
+
+@router.post("/enrolment-tokens", response=TokenOut, summary="Make a token with which one device can enrol")
+def token_create(request: HttpRequest, body: TokenIn) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.DEVICE_APPROVE)
+    now = current_time()
+    token = services.enrolment_token_create(
+        site=people.sites(scope=scope).get(pk=body.site),
+        scope=scope,
+        now=now,
+        lifetime=ENROLMENT_LIFETIME,
+        ca_fingerprint=ca_fingerprint(current_home()),
+        root_fingerprint=root_key_id(),
+    )
+    return {
+        "token": token,
+        "expires_at": now + ENROLMENT_LIFETIME,
+        "command": f"forestall agent enrol --server https://SERVER:8421 --token {token}",
+    }
+
+
+def _numbers(values: Any) -> list[float | None]:
+    # JSON has no NaN: a step without samples is null.
+    return [None if value != value else float(value) for value in values]
+
+
+def _device(device: Device, counts: dict[str, int]) -> dict[str, Any]:
+    fields = (
+        "name", "hostname", "client", "site", "role", "status", "os_name", "agent_version", "boot_id", "enrolled_at",
+        "approved_at", "approved_by", "last_check_in_at", "clock_offset_seconds",
+    )  # fmt: skip
+    return {"id": device.pk, "checks": counts, **{name: getattr(device, name) for name in fields}}
+
+
+def _site(site: Any) -> dict[str, Any]:
+    return {"id": site.pk, "name": site.name, "client": site.client, "timezone": site.zone}

@@ -1,0 +1,90 @@
+"""The evidence log: its entries, its checkpoints, and a bundle to check offline."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from forestall.server.api.asking import PagingQuery, scope_of_request
+from forestall.server.api.paging import Page, page
+from forestall.server.api.routes.devices import Named
+from forestall.server.evidence import queries
+from forestall.server.evidence.models import Entry
+from forestall.server.people.scope import Permission
+
+router = Router(tags=["evidence"])
+
+
+class EntryOut(Schema):
+    reference: str = Field(description="By which reports name it: `client/#index`.")
+    client: Named
+    index: int
+    kind: str
+    at: datetime
+    device: UUID | None
+    ticket: int | None
+    job: str
+    leaf_hash: str
+    signed_by_device: bool
+    erased: bool
+    payload: dict[str, Any]
+
+
+class LogOut(Schema):
+    client: Named
+    entries: int
+    checkpoint_size: int = Field(description="Entries under the newest signed checkpoint.")
+    checkpoint_root: str
+    checkpoint_at: datetime | None
+
+
+@router.get("/evidence", response=Page[EntryOut], summary="List evidence, newest first")
+def entry_list(
+    request: HttpRequest,
+    paging: PagingQuery,
+    client: UUID | None = None,
+    device: UUID | None = None,
+    ticket: int | None = None,
+    kind: str | None = None,
+) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
+    found = queries.entries(scope=scope)
+    wanted = {"client": client, "device_id": device, "ticket_id": ticket, "kind": kind}
+    found = found.filter(**{name: value for name, value in wanted.items() if value is not None})
+    return page(found, shape=_entry, cursor=paging.cursor, limit=paging.limit)
+
+
+@router.get("/evidence/logs", response=list[LogOut], summary="Each client's log and its newest checkpoint")
+def log_list(request: HttpRequest) -> list[dict[str, Any]]:
+    scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
+    return [
+        {
+            "client": log.client,
+            "entries": log.entries,
+            "checkpoint_size": log.checkpoint.size if log.checkpoint else 0,
+            "checkpoint_root": bytes(log.checkpoint.root).hex() if log.checkpoint else "",
+            "checkpoint_at": log.checkpoint.at if log.checkpoint else None,
+        }
+        for log in queries.logs(scope=scope)
+    ]
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "reference": entry.reference,
+        "client": entry.client,
+        "index": entry.index,
+        "kind": entry.kind,
+        "at": entry.at,
+        "device": entry.device_id,
+        "ticket": entry.ticket_id,
+        "job": entry.job_id,
+        "leaf_hash": bytes(entry.leaf_hash).hex(),
+        "signed_by_device": entry.has_signature,
+        "erased": entry.erased_by is not None,
+        "payload": entry.payload,
+    }
