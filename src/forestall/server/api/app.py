@@ -14,6 +14,7 @@ from ninja.errors import ValidationError as RequestError
 from ninja.security import HttpBearer
 
 from forestall import __version__
+from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import person_of_token, scope_of
 from forestall.server.people.scope import NotAllowedError, Scope
 
@@ -27,7 +28,7 @@ class ScopedRequest(HttpRequest):
 
 
 class BearerToken(HttpBearer):
-    """A token of ``POST /api/v1/tokens`` or ``first-run.json``. What it may do is its person's scope, read anew each time."""
+    """A token such as the one in ``first-run.json``. What it may do is its person's scope, read anew each time."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Scope | None:
         person = person_of_token(token=token, now=datetime.now(UTC))
@@ -96,3 +97,8 @@ def wrong_value(request: HttpRequest, error: ValueError) -> HttpResponse:
 @api.exception_handler(ValidationError)
 def wrong_model_value(request: HttpRequest, error: ValidationError) -> HttpResponse:
     return problem(400, "Cannot be done", "; ".join(error.messages))
+
+
+@api.exception_handler(DeviceStateError)
+def not_now(request: HttpRequest, error: DeviceStateError) -> HttpResponse:
+    return problem(409, "Cannot be done now", str(error))

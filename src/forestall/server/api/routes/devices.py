@@ -6,19 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Count
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
 from forestall.server.api.paging import Page, page
-from forestall.server.checks.queries import status_counts
+from forestall.server.checks.queries import checks
 from forestall.server.home import current_home
 from forestall.server.intake.certificates import ca_fingerprint
 from forestall.server.inventory import queries, services
 from forestall.server.inventory.models import Device
 from forestall.server.metrics.queries import samples_latest, samples_range
 from forestall.server.people import queries as people
-from forestall.server.people.scope import Permission
+from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks.queries import root_key_id
 from forestall.wire.facts import to_plain
 
@@ -130,7 +131,7 @@ def device_list(
     if search:
         found = found.filter(name__icontains=search)
     answer = page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
-    counts = status_counts(scope=scope, devices=[device.pk for device in answer["items"]])
+    counts = _status_counts(scope, [device.pk for device in answer["items"]])
     answer["items"] = [_device(device, counts.get(device.pk, {})) for device in answer["items"]]
     return answer
 
@@ -139,7 +140,7 @@ def device_list(
 def device_show(request: HttpRequest, device_id: UUID) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.DEVICE_VIEW)
     device = queries.devices(scope=scope).get(pk=device_id)
-    return _device(device, status_counts(scope=scope, devices=[device.pk]).get(device.pk, {}))
+    return _device(device, _status_counts(scope, [device.pk]).get(device.pk, {}))
 
 
 @router.post("/devices/{device_id}/approve", response=DeviceOut, summary="Approve a pending device")
@@ -190,7 +191,7 @@ def samples_list(
     end: datetime | None = None,
     step_seconds: int | None = None,
 ) -> dict[str, dict[str, list[float | None]]]:
-    """``series`` is a name as in ``samples/latest``, such as ``disk.used_percent{volume=/}``. Default: the last hour."""
+    """``series``: a name as in ``samples/latest``, such as ``disk.used_percent{volume=/}``. Default: the last hour."""
     scope = scope_of_request(request, Permission.DEVICE_VIEW)
     device = queries.devices(scope=scope).get(pk=device_id)
     last = end or current_time()
@@ -226,6 +227,14 @@ def token_create(request: HttpRequest, body: TokenIn) -> dict[str, Any]:
         "expires_at": now + ENROLMENT_LIFETIME,
         "command": f"forestall agent enrol --server https://SERVER:8421 --token {token}",
     }
+
+
+def _status_counts(scope: Scope, devices: list[UUID]) -> dict[UUID, dict[str, int]]:
+    counts: dict[UUID, dict[str, int]] = {}
+    rows = checks(scope=scope).filter(device__in=devices).values("device_id", "status").annotate(number=Count("pk"))
+    for row in rows.order_by():
+        counts.setdefault(row["device_id"], {})[row["status"]] = row["number"]
+    return counts
 
 
 def _numbers(values: Any) -> list[float | None]:
