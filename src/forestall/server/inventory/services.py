@@ -30,7 +30,7 @@ from forestall.server.outbox.events import Event
 from forestall.server.outbox.services import event_record
 from forestall.server.people.models import Site
 from forestall.server.people.scope import Permission, Scope
-from forestall.wire.checkin import FactsAffirmed, FactsReport
+from forestall.wire.checkin import FactsAffirmed, FactsReport, SpoolGap
 from forestall.wire.facts import DOCUMENT_BY_NAME, Document, System
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,10 @@ def device_enrol(
 
 @transaction.atomic
 def device_approve(*, device: Device, scope: Scope, now: datetime) -> None:
-    """Let a pending device check in. NotAllowedError without ``device.approve``; DeviceStateError if it is not pending."""
+    """Let a pending device check in.
+
+    NotAllowedError without ``device.approve``; DeviceStateError when it is not pending.
+    """
     scope.require(Permission.DEVICE_APPROVE)
     approved = (
         Device.objects.visible_to(scope)
@@ -260,6 +263,17 @@ def _copy_system(device: Device, system: System) -> None:
     device.os_name = rules.clean_name(system.os_name, otherwise="")
     device.boot_id = system.boot_id[:64]
     device.save(update_fields=["name", "hostname", "os_name", "boot_id"])
+
+
+def spool_gap_note(*, device: Device, gap: SpoolGap, now: datetime) -> None:
+    """Show on the device's timeline that its spool had to drop check-ins. The signed notice of it is evidence."""
+    first, last = (rules.believed_time(claimed=one, received=now) for one in (gap.first, gap.last))
+    FactsChange.objects.create(
+        device=device,
+        name="spool",
+        at=now,
+        summary=f"{gap.check_ins} check-ins dropped by a full spool: {first:%Y-%m-%d %H:%M} to {last:%d %H:%M} UTC",
+    )
 
 
 def refusals_note(*, device_id: UUID, code: str, detail: str, count: int, at: datetime) -> None:

@@ -1,0 +1,130 @@
+"""The intake process: ``python -m forestall.server.intake``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+
+import django
+import uvloop
+
+log = logging.getLogger("forestall.intake")
+
+REFRESH_SECONDS = 1.0
+CERTIFICATE_SECONDS = 6 * 3600.0
+SWITCH_SECONDS = 0.0005
+"""The journal's thread waits this long at most for the interpreter lock after each statement (default: 5 ms)."""
+
+
+async def serve() -> None:
+    """Serve until told to stop. The order of the start matters and stands here in one piece."""
+    from forestall.server.home import current_home, intake_address, read_or_make_secret
+    from forestall.server.intake.app import Intake
+    from forestall.server.intake.catalogues import Catalogues
+    from forestall.server.intake.certificates import certificate_file, certificates_ensure, key_file
+    from forestall.server.intake.enrolment import enrol
+    from forestall.server.intake.journal import Journal, JournalFile, journal_lock
+    from forestall.server.intake.known import Watch
+    from forestall.server.intake.serving import Server, config_make
+    from forestall.server.intake.sessions import Sessions
+
+    home, address = current_home(), intake_address()
+    certificates_ensure(home=home, address=address, now=datetime.now(UTC))
+    loop = asyncio.get_running_loop()
+    with journal_lock(home.journal):
+        file = JournalFile(home.journal)
+        expected = file.open()
+        catalogues = Catalogues(file.catalogues())
+        journal = Journal(file, expected=expected)
+        watch = Watch(clock=monotonic)
+        database = ThreadPoolExecutor(1, thread_name_prefix="refresh")
+        refreshing = asyncio.Lock()
+        failing = ""
+
+        async def refresh() -> None:
+            nonlocal failing
+            async with refreshing:
+                try:
+                    picture = await loop.run_in_executor(database, watch.take)
+                except Exception as error:
+                    if str(error) != failing:
+                        log.exception("the main database could not be read")
+                    failing = str(error)
+                    return
+                failing = ""
+                watch.picture = picture
+                intake.crossings.levels_set(picture.levels)
+                if picture.applied[0] == file.name and picture.applied[1] > 0:
+                    journal.trim(to=picture.applied[1], catalogues=catalogues.dropped)
+
+        intake = Intake(
+            sessions=Sessions(read_or_make_secret(home.session_secret)),
+            journal=journal,
+            catalogues=catalogues,
+            watch=watch,
+            authority=home.ca_file.read_bytes(),
+            enrol=lambda request, now: enrol(request=request, now=now, home=home),
+            refresh=refresh,
+        )
+        config, context = config_make(app=intake, address=address, home=home)
+        journal.start()
+        await refresh()
+        server = Server(config)
+
+        async def every_second() -> None:
+            ticks = 0
+            while True:
+                await asyncio.sleep(REFRESH_SECONDS)
+                ticks += 1
+                intake.tick()
+                if ticks % 60 == 0:
+                    intake.tell_of_strangers()
+                if ticks % CERTIFICATE_SECONDS == 0:
+                    ensure = partial(certificates_ensure, home=home, address=address, now=datetime.now(UTC))
+                    if await loop.run_in_executor(None, ensure):
+                        context.load_cert_chain(certificate_file(home), key_file(home))
+                        log.info("intake's certificate was renewed")
+                await refresh()
+
+        async def say_when_ready() -> None:
+            await server.listening.wait()
+            log.info("intake listens on %s", address)
+
+        # What was loaded by now stays: no reason for the collector to look at it again and again.
+        gc.collect()
+        gc.freeze()
+        tasks = [asyncio.create_task(every_second()), asyncio.create_task(say_when_ready())]
+        try:
+            await server.serve()
+        finally:
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await journal.stop()
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "forestall.server.settings")
+    django.setup()
+    from forestall.server.intake.journal import JournalInUseError
+
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        uvloop.run(serve())
+    except JournalInUseError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
