@@ -411,7 +411,7 @@ class _Verification:
         if seen is None:
             return
         # The device names the last checkpoint it had accepted: if the log was rewritten since, this convicts it.
-        if seen.size > leaf.index or section.roots.get(seen.size) != seen.root:
+        if section.roots.get(seen.size) != seen.root:
             raise _Wrong(
                 f"device {device} signed that it had seen a checkpoint over {seen.size} entries with the root "
                 f"{seen.root[:16]}…, which this log never had: it was rewritten, or the device lies"

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from forestall.ledger import records
 from forestall.trust.keys import key_id
-from forestall.trust.statements import CheckpointRef
 
 
 class EvidenceError(ValueError):
@@ -56,12 +55,9 @@ def record_check(
             f"{kind}: the signer {key_id(signer)[:16]}… is not the key bound by a device:enrolled record "
             f"of device {statement.device_id} in this client's log"
         )
-    if statement.checkpoint is not None and not _known(statement.checkpoint, index, checkpoint_root):
+    seen = statement.checkpoint
+    if seen is not None and checkpoint_root(seen.size) != seen.root:
         raise ForeignCheckpointError(
-            f"{kind}: device {statement.device_id} names a checkpoint over {statement.checkpoint.size} entries "
-            f"with the root {statement.checkpoint.root[:16]}…, which this log never had"
+            f"{kind}: device {statement.device_id} names a checkpoint over {seen.size} entries "
+            f"with the root {seen.root[:16]}…, which this log never had"
         )
-
-
-def _known(seen: CheckpointRef, index: int, checkpoint_root: Callable[[int], str | None]) -> bool:
-    return seen.size <= index and checkpoint_root(seen.size) == seen.root
