@@ -1,0 +1,717 @@
+"""Opening, working on, resolving and closing tickets.
+
+Only a check's pass resolves a ticket: what a person calls resolved while the check still fails is marked so, and is
+opened again when the next judgement finds the trouble still there.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from forestall.server.alerts.models import Alert, AlertState
+from forestall.server.alerts.rules import condition_of
+from forestall.server.alerts.services import notify
+from forestall.server.checks.models import Check
+from forestall.server.checks.result import Risk, Status
+from forestall.server.evidence.kinds import EvidenceKind
+from forestall.server.evidence.services import evidence_append
+from forestall.server.outbox.events import Event
+from forestall.server.outbox.services import event_record
+from forestall.server.people.models import Client, Grant, Person, Site
+from forestall.server.people.queries import scope_of
+from forestall.server.people.roles import Role
+from forestall.server.people.scope import Permission, Scope
+from forestall.server.tickets import queries
+from forestall.server.tickets.models import (
+    DONE_STATES,
+    EventKind,
+    RoutingRule,
+    SlaPolicy,
+    Ticket,
+    TicketAlert,
+    TicketEvent,
+    TicketPause,
+    TicketState,
+)
+from forestall.server.tickets.rules import (
+    ClockKind,
+    Priority,
+    Routing,
+    clock_view,
+    owner_by_rules,
+    priority_of,
+    sla_targets,
+    warning_due,
+)
+
+DESK = Scope.system("desk")
+
+BY_CHECK = "check"
+BY_CLOCK = "SLA clock"
+WAITING_FOR_CLIENT = "waiting for client"
+UNVERIFIED = "resolved without verification"
+
+
+class TicketError(ValueError):
+    """An act that does not fit the ticket's state, or lacks what it needs; the message says which."""
+
+
+# What alerts do to tickets
+
+
+@transaction.atomic
+def ticket_open_or_join(*, alert: Alert, now: datetime) -> Ticket | None:
+    """Open a ticket for a raised alert, or join the open ticket of the same device and condition.
+
+    Called for every ``alert.raised``; an alert that is already on its ticket got worse. None when the alert cleared
+    since.
+    """
+    alert = (
+        Alert.objects.visible_to(DESK).select_related("device__client", "device__site", "check_row").get(pk=alert.pk)
+    )
+    if alert.state != AlertState.OPEN:
+        return None
+    condition = condition_of(kind=alert.kind, target=alert.target)
+    ticket: Ticket | None = (
+        Ticket.objects.visible_to(DESK)
+        .select_for_update()
+        .filter(device=alert.device, condition=condition)
+        .exclude(state__in=DONE_STATES)
+        .first()
+    )
+    if ticket is None:
+        ticket = _reopened_for(alert, condition, now)
+        if ticket is None:
+            return _open(alert, condition, now)
+    known = TicketAlert.objects.visible_to(DESK).filter(ticket=ticket, alert=alert).exists()
+    if not known:
+        TicketAlert.objects.create(ticket=ticket, alert=alert, joined_at=now)
+    _event(
+        ticket,
+        EventKind.WORSENED if known else EventKind.JOINED,
+        actor=BY_CHECK,
+        text=alert.reason,
+        now=now,
+        detail={"alert": alert.pk, "target": alert.target, "status": alert.status},
+    )
+    _escalate(ticket, alert, now)
+    return ticket
+
+
+@transaction.atomic
+def ticket_follow_alert_cleared(*, alert: Alert, now: datetime) -> Ticket | None:
+    """When the last alert of a ticket has cleared: close it if nobody touched it, else resolve it, verified."""
+    link = (
+        TicketAlert.objects.visible_to(DESK)
+        .select_related("ticket", "alert__check_row")
+        .filter(alert=alert, alert__state=AlertState.CLEARED)
+        .first()
+    )
+    if link is None:
+        return None
+    ticket = _locked(link.ticket)
+    _event(
+        ticket,
+        EventKind.CLEARED,
+        actor=BY_CHECK,
+        text=link.alert.cleared_because,
+        now=now,
+        detail={"alert": alert.pk, "target": link.alert.target},
+    )
+    if TicketAlert.objects.visible_to(DESK).filter(ticket=ticket).exclude(alert__state=AlertState.CLEARED).exists():
+        return ticket
+    verification = _verification(link.alert)
+    if ticket.state in DONE_STATES:
+        if ticket.verified_at is None:
+            _verify(ticket, verification, now)
+        return ticket
+    _finish(ticket, verification, now)
+    return ticket
+
+
+@transaction.atomic
+def ticket_note_job(
+    *, ticket: Ticket, job_id: str, text: str, kind: str, now: datetime, actor: str = "job", reference: str = ""
+) -> TicketEvent:
+    """Write what a job did into the ticket's timeline.
+
+    ``kind`` is what happened to it (``queued``, ``delivered``, ``succeeded``, ``failed``, ``refused``). A ticket with a
+    job counts as worked on: when its check passes it is resolved, with a report, and not merely closed. A job does not
+    stop the response clock: that a machine tried is no answer to a person.
+    """
+    ticket = _locked(ticket)
+    if not ticket.remediated:
+        ticket.remediated = True
+        ticket.save(update_fields=["remediated"])
+    return _event(
+        ticket,
+        EventKind.JOB,
+        actor=actor,
+        text=text,
+        now=now,
+        job_id=job_id,
+        detail={"what": kind},
+        reference=reference,
+    )
+
+
+# What people do with tickets
+
+
+@transaction.atomic
+def ticket_acknowledge(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket:
+    """Someone has seen it and takes it: stops the response clock. Takes ownership of a ticket that has no owner."""
+    ticket = _workable(ticket, scope)
+    if ticket.acknowledged_at is not None:
+        raise TicketError(f"ticket {ticket.number} was acknowledged by {ticket.acknowledged_by} already")
+    _acknowledged(ticket, scope, now)
+    ticket.save()
+    return ticket
+
+
+@transaction.atomic
+def ticket_assign(*, ticket: Ticket, owner: Person, scope: Scope, now: datetime) -> Ticket:
+    """Give it to someone, who must be able to see and work it."""
+    ticket = _workable(ticket, scope)
+    _require_worker(owner, ticket)
+    before = ticket.owner.username if ticket.owner else ""
+    ticket.owner, ticket.touched = owner, True
+    ticket.save()
+    entry = _evidence(
+        ticket, EvidenceKind.TICKET_ASSIGNED, {"owner": owner.username, "before": before, "by": scope.who}, now
+    )
+    text = f"assigned to {owner.username}" + (f" (before: {before})" if before else "")
+    _event(ticket, EventKind.ASSIGNED, actor=scope.who, text=text, now=now, reference=entry)
+    return ticket
+
+
+@transaction.atomic
+def ticket_comment(*, ticket: Ticket, text: str, scope: Scope, now: datetime) -> TicketEvent:
+    """Write something down. Also possible when the ticket is done."""
+    scope.require(Permission.TICKET_WORK)
+    ticket = _locked(ticket, scope)
+    text = _required(text, "text: a comment without words")
+    ticket.touched = True
+    ticket.save(update_fields=["touched"])
+    entry = _evidence(ticket, EvidenceKind.TICKET_COMMENTED, {"text": text, "by": scope.who}, now)
+    return _event(ticket, EventKind.COMMENTED, actor=scope.who, text=text, now=now, reference=entry)
+
+
+@transaction.atomic
+def ticket_start(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket:
+    """Someone works on it. Acknowledges it, too."""
+    ticket = _workable(ticket, scope)
+    if ticket.state == TicketState.IN_PROGRESS:
+        raise TicketError(f"ticket {ticket.number} is in progress already")
+    if ticket.state == TicketState.WAITING:
+        raise TicketError(f"ticket {ticket.number} waits for the client: resume it first")
+    if ticket.acknowledged_at is None:
+        _acknowledged(ticket, scope, now)
+    ticket.state, ticket.touched = TicketState.IN_PROGRESS, True
+    ticket.save()
+    _event(ticket, EventKind.STARTED, actor=scope.who, text="work started", now=now)
+    return ticket
+
+
+@transaction.atomic
+def ticket_wait(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
+    """Wait for the client: the resolution clock stands still. Acknowledges it, too."""
+    ticket = _workable(ticket, scope)
+    reason = _required(reason, "reason: say what the client has to do")
+    if ticket.state == TicketState.WAITING:
+        raise TicketError(f"ticket {ticket.number} waits for the client already")
+    if ticket.acknowledged_at is None:
+        _acknowledged(ticket, scope, now)
+    ticket.state, ticket.touched = TicketState.WAITING, True
+    ticket.save()
+    TicketPause.objects.create(ticket=ticket, started_at=now, why=WAITING_FOR_CLIENT)
+    # It stops a clock, so it is on record.
+    entry = _evidence(
+        ticket, EvidenceKind.TICKET_COMMENTED, {"act": "waiting for client", "text": reason, "by": scope.who}, now
+    )
+    _event(ticket, EventKind.WAITING, actor=scope.who, text=reason, now=now, reference=entry)
+    return ticket
+
+
+@transaction.atomic
+def ticket_resume(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket:
+    """The client has answered: the resolution clock goes on."""
+    ticket = _workable(ticket, scope)
+    if ticket.state != TicketState.WAITING:
+        raise TicketError(f"ticket {ticket.number} is {TicketState(ticket.state).label}, not waiting")
+    _end_pause(ticket, now)
+    ticket.state, ticket.touched = TicketState.IN_PROGRESS, True
+    ticket.save()
+    entry = _evidence(ticket, EvidenceKind.TICKET_COMMENTED, {"act": "resumed", "by": scope.who}, now)
+    _event(ticket, EventKind.RESUMED, actor=scope.who, text="work resumed", now=now, reference=entry)
+    return ticket
+
+
+@transaction.atomic
+def ticket_resolve(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
+    """A person calls it done, and says why. Not verified by this: the check's next judgement verifies or reopens it."""
+    ticket = _workable(ticket, scope)
+    reason = _required(reason, "reason: say what was done")
+    if ticket.acknowledged_at is None:
+        _acknowledged(ticket, scope, now)
+    ticket.resolution, ticket.touched = reason, True
+    _done(ticket, TicketState.RESOLVED, reason=UNVERIFIED, by=scope.who, now=now)
+    entry = _evidence(
+        ticket,
+        EvidenceKind.TICKET_RESOLVED,
+        {"state": "resolved", "verified": False, "resolution": reason, "by": scope.who, "sla": _sla(ticket, now)},
+        now,
+    )
+    _event(ticket, EventKind.RESOLVED, actor=scope.who, text=f"{UNVERIFIED}: {reason}", now=now, reference=entry)
+    event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": False})
+    return ticket
+
+
+@transaction.atomic
+def ticket_reopen(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
+    """Open a resolved or closed ticket again. TicketError while another ticket of the same condition is open."""
+    scope.require(Permission.TICKET_WORK)
+    ticket = _locked(ticket, scope)
+    reason = _required(reason, "reason: say why it is opened again")
+    if not ticket.is_done:
+        raise TicketError(f"ticket {ticket.number} is {TicketState(ticket.state).label}, not resolved")
+    newer = (
+        Ticket.objects.visible_to(DESK)
+        .filter(device=ticket.device_id, condition=ticket.condition)
+        .exclude(state__in=DONE_STATES)
+        .first()
+    )
+    if newer is not None:
+        raise TicketError(f"ticket {newer.number} is open for the same condition: work on that one")
+    ticket.touched = True
+    return _reopen(ticket, reason=reason, by=scope.who, now=now)
+
+
+@transaction.atomic
+def routing_rule_add(
+    *,
+    owner: Person,
+    scope: Scope,
+    client: Client | None = None,
+    site: Site | None = None,
+    kind: str = "",
+    minimum_risk: Risk | None = None,
+    order: int = 0,
+) -> RoutingRule:
+    """Who gets which tickets. A rule for every client needs a scope of every client."""
+    scope.require(Permission.PEOPLE_CHANGE)
+    if site is not None:
+        site = Site.objects.visible_to(scope).select_related("client").get(pk=site.pk)
+        client = site.client if site else None
+    elif client is not None:
+        client = Client.objects.visible_to(scope).get(pk=client.pk)
+    elif scope.clients is not None:
+        raise TicketError("client: only someone responsible for every client can route all of them")
+    rule: RoutingRule = RoutingRule.objects.create(
+        client=client, site=site, kind=kind, minimum_risk=minimum_risk or "", owner=owner, order=order
+    )
+    return rule
+
+
+@transaction.atomic
+def sla_policy_set(
+    *, client: Client, priority: Priority, response_minutes: int, resolution_minutes: int, scope: Scope
+) -> SlaPolicy:
+    """What was agreed with a client for a priority, in working minutes. Holds for tickets opened from now on."""
+    scope.require(Permission.PEOPLE_CHANGE)
+    if not 0 < response_minutes <= resolution_minutes:
+        raise TicketError(
+            f"response_minutes: {response_minutes} is not between 1 and resolution_minutes ({resolution_minutes})"
+        )
+    seen = Client.objects.visible_to(scope).get(pk=client.pk)
+    policy, _made = SlaPolicy.objects.visible_to(scope).update_or_create(
+        client=seen,
+        priority=priority,
+        defaults={"response_minutes": response_minutes, "resolution_minutes": resolution_minutes},
+    )
+    found: SlaPolicy = policy
+    return found
+
+
+# What time does to tickets
+
+
+def tickets_tick(*, now: datetime) -> int:
+    """SLA warnings and breaches, and reopening of what a check shows to be unresolved. How many things moved."""
+    return _warn_all(now) + _judge_unverified(now)
+
+
+def _warn_all(now: datetime) -> int:
+    running = list(queries.tickets(scope=DESK).exclude(state__in=DONE_STATES).order_by("number"))
+    clocks = queries.clocks_of(scope=DESK, tickets=running)
+    moved = 0
+    for ticket in running:
+        clock_set = clocks[ticket.number]
+        due = [
+            (clock.kind, step)
+            for clock, warned in (
+                (clock_set.response, ticket.response_warned),
+                (clock_set.resolution, ticket.resolution_warned),
+            )
+            if clock.stopped_at is None
+            and (
+                step := warning_due(
+                    percent=clock_view(clock=clock, work=clock_set.work, now=now).percent, warned=warned
+                )
+            )
+        ]
+        for kind, step in due:
+            moved += _warn(ticket, kind, step, now)
+    return moved
+
+
+@transaction.atomic
+def _warn(ticket: Ticket, kind: ClockKind, step: int, now: datetime) -> bool:
+    field = "response_warned" if kind is ClockKind.RESPONSE else "resolution_warned"
+    # Conditional: a worker that was slower, or a ticket that was resolved meanwhile, changes nothing.
+    claimed = (
+        Ticket.objects.visible_to(DESK)
+        .filter(Q(**{f"{field}__lt": step}), pk=ticket.pk)
+        .exclude(state__in=DONE_STATES)
+        .update(**{field: step})
+    )
+    if claimed != 1:
+        return False
+    view = queries.clock(ticket=ticket, now=now, kind=kind)
+    breached = step >= 100
+    text = f"{kind} time breached" if breached else f"{step} % of the {kind} time used: {view.text}"
+    _event(
+        ticket,
+        EventKind.SLA_BREACH if breached else EventKind.SLA_WARNING,
+        actor=BY_CLOCK,
+        text=text,
+        now=now,
+        detail={"clock": str(kind), "percent": step, "due_at": view.due_at.isoformat() if view.due_at else None},
+    )
+    owner = ticket.owner.username if ticket.owner else "nobody"
+    notify(
+        client=ticket.client,
+        risk=Risk(ticket.risk),
+        title=f"#{ticket.number} {text}",
+        text=f"{ticket.title}\nOwner: {owner}\nPriority: {ticket.priority}",
+        now=now,
+        about=f"ticket {ticket.number}",
+    )
+    return True
+
+
+def _judge_unverified(now: datetime) -> int:
+    """Reopen what a person called resolved and the check, judged since, still finds failing."""
+    unverified = Ticket.objects.visible_to(DESK).filter(state=TicketState.RESOLVED, verified_at=None)
+    moved = 0
+    for pk in list(unverified.values_list("pk", flat=True)):
+        with transaction.atomic():
+            ticket: Ticket | None = (
+                Ticket.objects.visible_to(DESK)
+                .select_for_update()
+                .filter(pk=pk, state=TicketState.RESOLVED, verified_at=None)
+                .first()
+            )
+            still = None if ticket is None else _still_failing(ticket)
+            if ticket is not None and still is not None:
+                _reopen(ticket, reason=f"the check still fails: {still.reason}", by=BY_CHECK, now=now)
+                moved += 1
+    return moved
+
+
+def _still_failing(ticket: Ticket) -> Check | None:
+    """A check of this ticket that was judged after the resolution and does not pass."""
+    failing: Check | None = (
+        Check.objects.visible_to(DESK)
+        .filter(alerts__ticket_alert__ticket=ticket, judged_at__gt=ticket.resolved_at)
+        .filter(alerts__state=AlertState.OPEN)
+        .exclude(status=Status.PASS)
+        .first()
+    )
+    return failing
+
+
+# Parts
+
+
+def _open(alert: Alert, condition: str, now: datetime) -> Ticket:
+    device, risk, status = alert.device, Risk(alert.risk), Status(alert.status)
+    priority = priority_of(risk=risk, status=status, kind=alert.kind, device_role=device.role)
+    response, resolution = sla_targets(policies=_policies(device.client), priority=priority)
+    owner = _owner_for(alert)
+    ticket = Ticket.objects.create(
+        client=device.client,
+        site=device.site,
+        device=device,
+        kind=alert.kind,
+        target=alert.target,
+        condition=condition,
+        title=_title(alert),
+        risk=risk,
+        priority=priority,
+        owner=owner,
+        first_seen_at=alert.first_seen_at,
+        opened_at=now,
+        response_minutes=response,
+        resolution_minutes=resolution,
+    )
+    TicketAlert.objects.create(ticket=ticket, alert=alert, joined_at=now)
+    entry = _evidence(
+        ticket,
+        EvidenceKind.TICKET_OPENED,
+        {
+            "title": ticket.title,
+            "condition": condition,
+            "alert": alert.pk,
+            "reason": alert.reason,
+            "priority": str(priority),
+            "owner": owner.username if owner else "",
+            "response_minutes": response,
+            "resolution_minutes": resolution,
+        },
+        now,
+    )
+    detail = {"alert": alert.pk, "status": alert.status, "risk": alert.risk}
+    _event(ticket, EventKind.OPENED, actor=BY_CHECK, text=alert.reason, now=now, detail=detail, reference=entry)
+    if owner is not None:
+        _event(ticket, EventKind.ASSIGNED, actor="routing", text=f"assigned to {owner.username}", now=now)
+    event_record(event=Event.TICKET_OPENED, subject=ticket.number, at=now)
+    opened: Ticket = ticket
+    return opened
+
+
+def _title(alert: Alert) -> str:
+    subject = alert.kind.replace("_", " ").capitalize()
+    return f"{subject}: {alert.target}"[:250] if alert.target else subject
+
+
+def _reopened_for(alert: Alert, condition: str, now: datetime) -> Ticket | None:
+    """A ticket that a person called resolved, that no check verified, and that this alert shows not to be."""
+    ticket: Ticket | None = (
+        Ticket.objects.visible_to(DESK)
+        .filter(device=alert.device, condition=condition, state=TicketState.RESOLVED, verified_at=None)
+        .order_by("-number")
+        .first()
+    )
+    return None if ticket is None else _reopen(_locked(ticket), reason=alert.reason, by=BY_CHECK, now=now)
+
+
+def _escalate(ticket: Ticket, alert: Alert, now: datetime) -> None:
+    """A worse alert may make the ticket more urgent, never less. Its clocks then have the shorter times, from the
+    same start."""
+    priority = priority_of(
+        risk=Risk(alert.risk), status=Status(alert.status), kind=alert.kind, device_role=alert.device.role
+    )
+    if Risk(alert.risk).rank < Risk(ticket.risk).rank:
+        ticket.risk = alert.risk
+    if priority.rank < Priority(ticket.priority).rank:
+        before = ticket.priority
+        ticket.priority = priority
+        ticket.response_minutes, ticket.resolution_minutes = sla_targets(
+            policies=_policies(alert.device.client), priority=priority
+        )
+        _event(
+            ticket, EventKind.WORSENED, actor=BY_CHECK, text=f"priority {before} → {priority}", now=now,
+            detail={"priority": str(priority), "before": before},
+        )  # fmt: skip
+    ticket.save()
+
+
+def _policies(client: Client) -> dict[Priority, tuple[int, int]]:
+    return {
+        Priority(policy.priority): (policy.response_minutes, policy.resolution_minutes)
+        for policy in SlaPolicy.objects.visible_to(DESK).filter(client=client)
+    }
+
+
+def _owner_for(alert: Alert) -> Person | None:
+    device = alert.device
+    rules = [
+        Routing(
+            owner_id=rule.owner_id,
+            client_id=rule.client_id,
+            site_id=rule.site_id,
+            kind=rule.kind,
+            minimum_risk=Risk(rule.minimum_risk) if rule.minimum_risk else None,
+            order=rule.order,
+        )
+        for rule in RoutingRule.objects.visible_to(DESK).filter(owner__is_active=True)
+    ]
+    chosen = owner_by_rules(
+        rules=rules, client_id=device.client_id, site_id=device.site_id, kind=alert.kind, risk=Risk(alert.risk)
+    )
+    if chosen is not None:
+        return Person.objects.get(pk=chosen)
+    grant = (
+        Grant.objects.filter(role=Role.OWNER, person__is_active=True)
+        .filter(Q(client=None) | Q(client=device.client, site=None) | Q(site=device.site))
+        .select_related("person")
+        .order_by("person_id")
+        .first()
+    )
+    return grant.person if grant else None
+
+
+def _require_worker(person: Person, ticket: Ticket) -> None:
+    theirs = scope_of(person)
+    sees = Ticket.objects.visible_to(theirs).filter(pk=ticket.pk).exists()
+    if not (sees and theirs.may(Permission.TICKET_WORK)):
+        raise TicketError(f"owner: {person.username} cannot work on ticket {ticket.number}")
+
+
+def _locked(ticket: Ticket, scope: Scope = DESK) -> Ticket:
+    found: Ticket = (
+        Ticket.objects.visible_to(scope)
+        .select_for_update(of=("self",))
+        .select_related("client", "site", "device", "owner")
+        .get(pk=ticket.pk)
+    )
+    return found
+
+
+def _workable(ticket: Ticket, scope: Scope) -> Ticket:
+    """The ticket as it is now, for someone who may work on it. Ticket.DoesNotExist when they cannot see it."""
+    scope.require(Permission.TICKET_WORK)
+    found = _locked(ticket, scope)
+    if found.is_done:
+        raise TicketError(f"ticket {found.number} is {TicketState(found.state).label}: reopen it first")
+    return found
+
+
+def _required(text: str, complaint: str) -> str:
+    if not text.strip():
+        raise TicketError(complaint)
+    return text.strip()
+
+
+def _acknowledged(ticket: Ticket, scope: Scope, now: datetime) -> None:
+    ticket.acknowledged_at, ticket.acknowledged_by, ticket.touched = now, scope.who, True
+    if ticket.state == TicketState.OPEN:
+        ticket.state = TicketState.ACKNOWLEDGED
+    if ticket.owner is None and scope.person_id is not None:
+        ticket.owner = Person.objects.get(pk=scope.person_id)
+    entry = _evidence(ticket, EvidenceKind.TICKET_ACKNOWLEDGED, {"by": scope.who}, now)
+    _event(ticket, EventKind.ACKNOWLEDGED, actor=scope.who, text="acknowledged", now=now, reference=entry)
+
+
+def _finish(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None:
+    """The check passes again: closed when nobody had to do anything, else resolved; verified in both cases."""
+    seen_at = f"{now:%Y-%m-%d %H:%M} UTC"
+    if ticket.touched or ticket.remediated:
+        state, reason, kind = TicketState.RESOLVED, f"verified by check at {seen_at}", EventKind.RESOLVED
+    else:
+        state, reason, kind = TicketState.CLOSED, f"cleared by itself, verified by check at {seen_at}", EventKind.CLOSED
+    ticket.verified_at, ticket.verification = now, verification
+    _done(ticket, state, reason=reason, by=BY_CHECK, now=now)
+    entry = _evidence(
+        ticket,
+        EvidenceKind.TICKET_RESOLVED,
+        {"state": str(state), "verified": True, "reason": reason, "check": verification, "sla": _sla(ticket, now)},
+        now,
+    )
+    _event(ticket, kind, actor=BY_CHECK, text=f"{reason}: {verification['reason']}", now=now, reference=entry)
+    event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": True})
+
+
+def _verify(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None:
+    """What a person resolved is now shown by the check."""
+    ticket.verified_at, ticket.verification = now, verification
+    ticket.close_reason = f"verified by check at {now:%Y-%m-%d %H:%M} UTC"
+    ticket.save()
+    entry = _evidence(
+        ticket, EvidenceKind.TICKET_RESOLVED, {"state": ticket.state, "verified": True, "check": verification}, now
+    )
+    _event(ticket, EventKind.VERIFIED, actor=BY_CHECK, text=verification["reason"], now=now, reference=entry)
+    event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": True})
+
+
+def _verification(alert: Alert) -> dict[str, Any]:
+    check = alert.check_row
+    return {
+        "status": check.status,
+        "reason": check.reason,
+        "value": check.value,
+        "unit": check.unit,
+        "at": check.judged_at.isoformat(),
+        "evidence": list(check.evidence),
+    }
+
+
+def _done(ticket: Ticket, state: TicketState, *, reason: str, by: str, now: datetime) -> None:
+    _end_pause(ticket, now)
+    ticket.state, ticket.resolved_at, ticket.resolved_by, ticket.close_reason = state, now, by, reason
+    ticket.save()
+
+
+def _reopen(ticket: Ticket, *, reason: str, by: str, now: datetime) -> Ticket:
+    if ticket.resolved_at is not None:
+        TicketPause.objects.create(
+            ticket=ticket, started_at=ticket.resolved_at, ended_at=now, why=queries.BETWEEN_RESOLUTIONS
+        )
+    ticket.state = TicketState.ACKNOWLEDGED if ticket.acknowledged_at else TicketState.OPEN
+    ticket.resolved_at, ticket.resolved_by, ticket.close_reason = None, "", ""
+    ticket.verified_at, ticket.verification = None, {}
+    ticket.reopened += 1
+    ticket.save()
+    entry = _evidence(ticket, EvidenceKind.TICKET_REOPENED, {"reason": reason, "by": by}, now)
+    _event(ticket, EventKind.REOPENED, actor=by, text=reason, now=now, reference=entry)
+    return ticket
+
+
+def _end_pause(ticket: Ticket, now: datetime) -> None:
+    TicketPause.objects.visible_to(DESK).filter(ticket=ticket, ended_at=None).update(ended_at=now)
+
+
+def _sla(ticket: Ticket, now: datetime) -> dict[str, Any]:
+    """Both clocks in numbers, for the record of a resolution. Working seconds."""
+    return {
+        str(kind): {
+            "used": int(view.used_seconds),
+            "total": view.total_seconds,
+            "state": str(view.state),
+        }
+        for kind in ClockKind
+        for view in [queries.clock(ticket=ticket, now=now, kind=kind)]
+    }
+
+
+def _event(
+    ticket: Ticket,
+    kind: EventKind,
+    *,
+    actor: str,
+    text: str,
+    now: datetime,
+    job_id: str = "",
+    detail: dict[str, Any] | None = None,
+    reference: str = "",
+) -> TicketEvent:
+    event: TicketEvent = TicketEvent.objects.create(
+        ticket=ticket,
+        at=now,
+        kind=kind,
+        actor=actor,
+        text=text,
+        job_id=job_id,
+        detail=detail or {},
+        reference=reference,
+    )
+    return event
+
+
+def _evidence(ticket: Ticket, kind: EvidenceKind, payload: dict[str, Any], now: datetime) -> str:
+    """Append to the client's log; the reference under which it is found again."""
+    entry = evidence_append(
+        client=ticket.client,
+        kind=kind,
+        payload={"ticket": ticket.number, **payload},
+        now=now,
+        device_id=ticket.device_id,
+        site_id=ticket.site_id,
+        ticket_id=ticket.number,
+    )
+    return entry.reference
