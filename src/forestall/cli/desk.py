@@ -1,0 +1,346 @@
+"""The desk on the command line: devices, checks, alerts, tickets, jobs and reports, through the REST API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from forestall.cli.client import Api
+from forestall.cli.errors import CommandError
+from forestall.cli.show import PRIORITY_STYLE, ago, as_json_option, console, print_json, print_table, status_text
+
+WORST_FIRST = ("fail", "warn", "stale", "unknown", "pass")
+
+
+def everything(api: Api, path: str, **query: str | int | None) -> list[dict[str, Any]]:
+    """All pages of a list."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        answer = api.get(path, cursor=cursor, limit=500, **query)
+        found += answer["items"]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def find_device(api: Api, name: str) -> dict[str, Any]:
+    """The device of that name or id; CommandError when there is none, or more than one."""
+    every = everything(api, "/devices")
+    found = [one for one in every if name in {one["id"], one["name"]}] or [one for one in every if name in one["name"]]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(sorted(one["name"] for one in found or every)[:10])
+    raise CommandError(f"{'several devices are' if found else 'no device is'} called {name!r}: {names}")
+
+
+@click.command()
+@as_json_option
+def today(*, as_json: bool) -> int:
+    """What needs a person now, and what will break next."""
+    api = Api.connect()
+    tickets = everything(api, "/tickets", state="open")
+    checks = everything(api, "/checks")
+    coming = sorted((one for one in checks if one["forecast_at"]), key=lambda one: str(one["forecast_at"]))[:10]
+    if as_json:
+        print_json({"tickets": tickets, "coming": coming})
+        return 0
+    at_risk = sum(one["clock"]["percent"] >= 75 for one in tickets)
+    count = len(tickets)
+    console().print(
+        f"[bold]{'Nothing needs' if not count else f'{count} ticket' + (' needs' if count == 1 else 's need')} you now"
+        f"{f'; {at_risk} of them with an SLA at risk' if at_risk else ''}.[/bold]\n"
+    )
+    _print_tickets(sorted(tickets, key=lambda one: -one["clock"]["percent"]))
+    if coming:
+        console().print("\n[bold]Will break next[/bold]")
+        rows = [(ago(one["forecast_at"]), one["device"]["name"], one["reason"]) for one in coming]
+        print_table(("When", "Device", "Why"), rows, empty="")
+    return 0
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--approve", is_flag=True, help="Approve the device NAME: from then on it may check in.")
+@click.option("--status", type=click.Choice(["pending", "approved", "revoked"]), help="Only these.")
+@as_json_option
+def devices(*, name: str | None, approve: bool, status: str | None, as_json: bool) -> int:
+    """List devices; show or approve the one called NAME."""
+    api = Api.connect()
+    if approve and not name:
+        raise click.UsageError("--approve needs the name of a device")
+    if name:
+        device = find_device(api, name)
+        if approve:
+            device = api.post(f"/devices/{device['id']}/approve")
+            click.echo(f"{device['name']} is approved.")
+            return 0
+        if as_json:
+            print_json(device)
+            return 0
+        _print_device(api, device)
+        return 0
+    found = everything(api, "/devices", status=status)
+    if as_json:
+        print_json(found)
+        return 0
+    print_table(
+        ("Device", "Client", "Site", "State", "Checks", "Last check-in", "System"),
+        [
+            (
+                one["name"],
+                one["client"]["name"],
+                one["site"]["name"],
+                one["status"],
+                _counts(one["checks"]),
+                ago(one["last_check_in_at"]),
+                one["os_name"],
+            )
+            for one in found
+        ],
+        empty='No devices yet. Enrol one: forestall enrol --site "Main site"',
+    )
+    return 0
+
+
+@click.command()
+@click.option("--device", help="Only this device (name or id).")
+@click.option("--kind", help="Only this kind, such as disk_space.")
+@click.option("--status", type=click.Choice(WORST_FIRST), help="Only this answer.")
+@as_json_option
+def checks(*, device: str | None, kind: str | None, status: str | None, as_json: bool) -> int:
+    """List checks and their results, worst first."""
+    api = Api.connect()
+    device_id = find_device(api, device)["id"] if device else None
+    found = everything(api, "/checks", device=device_id, kind=kind, status=status)
+    found.sort(key=lambda one: (WORST_FIRST.index(one["status"]), one["device"]["name"], one["kind"], one["target"]))
+    if as_json:
+        print_json(found)
+        return 0
+    print_table(
+        ("Result", "Device", "Check", "Target", "Why", "Judged"),
+        [
+            (
+                status_text(one["status"]),
+                one["device"]["name"],
+                one["title"],
+                one["target"],
+                one["reason"],
+                ago(one["judged_at"]),
+            )
+            for one in found
+        ],
+        empty="No checks: a device is judged from its first check-in on.",
+    )
+    return 0
+
+
+@click.command()
+@click.option("--state", type=click.Choice(["open", "muted", "cleared"]), default="open", show_default=True)
+@as_json_option
+def alerts(*, state: str, as_json: bool) -> int:
+    """List alerts, newest first."""
+    found = everything(Api.connect(), "/alerts", state=state)
+    if as_json:
+        print_json(found)
+        return 0
+    rows = [
+        (status_text(one["status"]), one["kind"], one["target"], one["reason"], ago(one["first_seen_at"]), _of(one))
+        for one in found
+    ]
+    print_table(("Status", "Check", "Target", "Why", "Since", "Ticket"), rows, empty=f"No alert is {state}.")
+    return 0
+
+
+@click.command()
+@click.argument("number", type=int, required=False)
+@click.option("--state", default="open", show_default=True, help="open (all that is not done), resolved, closed, …")
+@click.option("--acknowledge", is_flag=True, help="Take the ticket NUMBER.")
+@click.option("--comment", metavar="TEXT", help="Write a comment on NUMBER.")
+@click.option("--assign", metavar="USER", help="Give NUMBER an owner.")
+@click.option("--wait", metavar="REASON", help="NUMBER waits for the client: its resolution clock stops.")
+@click.option("--resume", is_flag=True, help="Go on with NUMBER.")
+@click.option("--resolve", metavar="TEXT", help="Resolve NUMBER by hand, saying what was done.")
+@click.option("--reopen", metavar="REASON", help="Open NUMBER again.")
+@click.option("--clock", is_flag=True, help="Say for each stretch of time why NUMBER's clock counted or not.")
+@as_json_option
+def tickets(*, number: int | None, state: str, clock: bool, as_json: bool, **acts: str | bool | None) -> int:
+    """List tickets; show or work the ticket NUMBER."""
+    api = Api.connect()
+    wanted = [(name, value) for name, value in acts.items() if value]
+    if number is None:
+        if wanted or clock:
+            raise click.UsageError(f"--{wanted[0][0] if wanted else 'clock'} needs the number of a ticket")
+        found = everything(api, "/tickets", state=state)
+        if as_json:
+            print_json(found)
+            return 0
+        _print_tickets(found)
+        return 0
+    for name, value in wanted:
+        body = None if value is True else {"owner" if name == "assign" else "text": value}
+        api.post(f"/tickets/{number}/{name}", body)
+    if as_json:
+        print_json(api.get(f"/tickets/{number}"))
+        return 0
+    _print_ticket(api, number)
+    if clock:
+        console().print()
+        rows = [
+            (one["start"][:19].replace("T", " "), one["end"][:19].replace("T", " "), _counted(one), one["why"])
+            for one in api.get(f"/tickets/{number}/clock")
+        ]
+        print_table(("From (UTC)", "Until (UTC)", "", "Why"), rows, empty="The clock has not started.")
+    return 0
+
+
+@click.command()
+@click.argument("job_id", required=False)
+@click.option("--state", help="awaiting_signature, queued, delivered, succeeded, failed, refused, expired, cancelled")
+@as_json_option
+def jobs(*, job_id: str | None, state: str | None, as_json: bool) -> int:
+    """List jobs, newest first; show the one called JOB_ID."""
+    api = Api.connect()
+    if job_id:
+        job = api.get(f"/jobs/{job_id}")
+        if as_json:
+            print_json(job)
+            return 0
+        console().print(Text(f"{job['runbook']} on {job['device']['name']}: {job['state']}", style="bold"))
+        console().print(Text(job["reason"]))
+        rows = [(one["at"][:19].replace("T", " "), one["what"], one["actor"], one["text"]) for one in _events(api, job)]
+        print_table(("When (UTC)", "What", "Who", ""), rows, empty="Nothing happened yet.")
+        for step in job["steps"]:
+            console().print(Text(f"{'●' if step['ok'] else '■'} {step['action']}: {step['summary']}"))
+        return 0
+    found = everything(api, "/jobs", state=state)
+    if as_json:
+        print_json(found)
+        return 0
+    rows = [
+        (one["id"], one["runbook"], one["device"]["name"], one["state"], one["detail"], ago(one["created_at"]))
+        for one in found
+    ]
+    print_table(
+        ("Job", "Runbook", "Device", "State", "Result", "Made"),
+        rows,
+        empty="No jobs yet: a ticket proposes them, or a standing order runs them.",
+    )
+    return 0
+
+
+@click.command()
+@click.option("--save", "number", metavar="NUMBER", help="Save this report as PDF.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to (default: NUMBER.pdf).")
+@as_json_option
+def reports(*, number: str | None, out: Path | None, as_json: bool) -> int:
+    """List service reports, newest first; save one as PDF."""
+    api = Api.connect()
+    if number:
+        path = out or Path(f"{number}.pdf")
+        path.write_bytes(api.raw("GET", f"/reports/{number}/pdf"))
+        click.echo(f"Saved {path}.")
+        return 0
+    found = everything(api, "/reports")
+    if as_json:
+        print_json(found)
+        return 0
+    rows = [(one["number"], f"#{one['ticket']}", one["client"]["name"], ago(one["made_at"])) for one in found]
+    print_table(
+        ("Report", "Ticket", "Client", "Made"), rows, empty="No service reports yet: each resolved ticket makes one."
+    )
+    return 0
+
+
+@click.command()
+@click.option("--site", required=True, help="Name or id of the site the device belongs to.")
+@as_json_option
+def enrol(*, site: str, as_json: bool) -> int:
+    """Make a token with which one device can enrol: single use, one day, one site."""
+    api = Api.connect()
+    every = everything(api, "/sites")
+    found = [one for one in every if site in {one["id"], one["name"]}]
+    if len(found) != 1:
+        known = ", ".join(f"{one['name']} ({one['client']['name']})" for one in every)
+        raise CommandError(f"{'several sites are' if found else 'no site is'} called {site!r}; known: {known}")
+    answer = api.post("/enrolment-tokens", {"site": found[0]["id"]})
+    if as_json:
+        print_json(answer)
+        return 0
+    console().print("Run this on the device (once, within a day), with SERVER as it reaches this machine:\n")
+    click.echo(f"  {answer['command']}")
+    console().print("\nThen approve it: [bold]forestall devices NAME --approve[/bold]")
+    return 0
+
+
+def _print_device(api: Api, device: dict[str, Any]) -> None:
+    console().print(Text(device["name"], style="bold"))
+    console().print(
+        Text(
+            f"{device['client']['name']}, {device['site']['name']}; {device['status']}; {device['os_name']}; "
+            f"agent {device['agent_version']}; last check-in {ago(device['last_check_in_at'])}\n"
+        )
+    )
+    found = everything(api, "/checks", device=device["id"])
+    found.sort(key=lambda one: (WORST_FIRST.index(one["status"]), one["kind"], one["target"]))
+    rows = [(status_text(one["status"]), one["title"], one["target"], one["reason"]) for one in found]
+    print_table(("Result", "Check", "Target", "Why"), rows, empty="Not judged yet.")
+
+
+def _print_tickets(found: list[dict[str, Any]]) -> None:
+    print_table(
+        ("#", "Priority", "Device", "Title", "State", "Owner", "Clock"),
+        [
+            (
+                str(one["number"]),
+                Text(one["priority"], style=PRIORITY_STYLE.get(one["priority"], "")),
+                one["device"]["name"],
+                one["title"],
+                one["state"].replace("_", " "),
+                one["owner"] or "nobody",
+                one["clock"]["text"],
+            )
+            for one in found
+        ],
+        empty="No tickets here. One opens by itself when a check fails.",
+    )
+
+
+def _print_ticket(api: Api, number: int) -> None:
+    ticket = api.get(f"/tickets/{number}")
+    console().print(Text(f"#{number} {ticket['title']}", style="bold"))
+    console().print(
+        Text(
+            f"{ticket['priority']}, {ticket['state'].replace('_', ' ')}, owner {ticket['owner'] or 'nobody'}; "
+            f"{ticket['clock']['kind']}: {ticket['clock']['text']}\n"
+        )
+    )
+    rows = [
+        (one["at"][:19].replace("T", " "), one["actor"], f"{one['kind'].replace('_', ' ')}: {one['text']}")
+        for one in api.get(f"/tickets/{number}/timeline")
+    ]
+    print_table(("When (UTC)", "Who", ""), rows, empty="")
+
+
+def _events(api: Api, job: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get(f"/jobs/{job['id']}/events")
+    return found
+
+
+def _counts(counts: dict[str, int]) -> Text:
+    text = Text()
+    for status in WORST_FIRST:
+        if counts.get(status):
+            text.append_text(Text(f"{'  ' if text else ''}{counts[status]} ")).append_text(status_text(status))
+    return text or Text("not judged yet", style="dim")
+
+
+def _counted(segment: dict[str, Any]) -> Text:
+    return Text("● counted", style="green") if segment["counted"] else Text("◌ not", style="dim")
+
+
+def _of(alert: dict[str, Any]) -> str:
+    return f"#{alert['ticket']}" if alert["ticket"] else ""

@@ -1,0 +1,73 @@
+"""How the command line shows things: tables, times, statuses, and JSON when asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Shape, word and colour: never colour alone.
+STATUS = {
+    "pass": ("●", "green"),
+    "warn": ("▲", "yellow"),
+    "fail": ("■", "red"),
+    "unknown": ("◌", "cyan"),
+    "stale": ("◍", "magenta"),
+}
+PRIORITY_STYLE = {"urgent": "bold red", "high": "red"}
+
+
+def console() -> Console:
+    """Where tables go."""
+    return Console(highlight=False)
+
+
+def as_json_option(command: Any) -> Any:
+    """``--json``: the API's answer as it came."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the API's answer as JSON.")(command)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, empty: str) -> None:
+    """A table without lines; ``empty`` says what would be here and how it gets here."""
+    if not rows:
+        console().print(f"[dim]{empty}[/dim]")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text from devices is data: never read as markup.
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    console().print(table)
+
+
+def status_text(status: str) -> Text:
+    shape, style = STATUS.get(status, ("?", "white"))
+    return Text(f"{shape} {status}", style=style)
+
+
+def ago(moment: str | None) -> str:
+    """``3 min ago`` of an RFC 3339 time; ``never`` of none."""
+    if not moment:
+        return "never"
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    if seconds < 0:
+        return f"in {_span(-seconds)}"
+    return f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
