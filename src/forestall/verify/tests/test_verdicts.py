@@ -458,8 +458,8 @@ def test_a_devices_envelope_has_one_signature_in_one_spelling(
         (dsse.sign(body + b" ", kind, [pc.key]), "the JobResult statement is not in canonical JSON"),
         (dsse.sign(b"{}", kind, [pc.key]), "not a JobResult statement"),
         (b"{}", "the envelope is malformed"),
-        (record.envelope.replace(sig.encode(), respelt.encode()), "base64 is not in its one spelling"),
-        (record.envelope.replace(sig.encode(), b"?"), "base64 is not in its one spelling"),
+        (record.envelope.replace(sig.encode(), respelt.encode()), "is not signed by device"),
+        (record.envelope.replace(sig.encode(), b"?"), "is not signed by device"),
     ):
         acme.records[index] = replace(record, envelope=envelope)
         assert what in str(problem_of(tmp_path, bench.bundle())), what
