@@ -220,13 +220,13 @@ def jobs(*, job_id: str | None, state: str | None, as_json: bool) -> int:
     if as_json:
         print_json(found)
         return 0
-    rows = [
+    lines = [
         (one["id"], one["runbook"], one["device"]["name"], one["state"], one["detail"], ago(one["created_at"]))
         for one in found
     ]
     print_table(
         ("Job", "Runbook", "Device", "State", "Result", "Made"),
-        rows,
+        lines,
         empty="No jobs yet: a ticket proposes them, or a standing order runs them.",
     )
     return 0

@@ -178,8 +178,8 @@ def facts_list(request: HttpRequest, device_id: UUID) -> list[dict[str, Any]]:
 def samples_newest(request: HttpRequest, device_id: UUID) -> dict[str, float]:
     scope = scope_of_request(request, Permission.DEVICE_VIEW)
     device = queries.devices(scope=scope).get(pk=device_id)
-    latest = samples_latest(scope=scope, devices=[device.pk], metrics=None).get(device.pk, {})
-    return {name: sample.value for name, sample in latest.items() if sample.value == sample.value}
+    latest = samples_latest(scope=scope, devices=[device]).get(device.pk, {})
+    return {name: value for name, (_, value) in latest.items() if value == value}
 
 
 @router.get("/devices/{device_id}/samples", response=dict[str, SampleSeries], summary="Samples of a device")
