@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes
-from forestall.agent.collect.processes import find, processes
+from forestall.agent.collect.processes import processes, runs
 from forestall.wire.facts import Antivirus, AntivirusProduct
 
 DATABASE = "/var/lib/clamav"
@@ -30,8 +30,8 @@ def collect(host: Host) -> Antivirus:
     product = AntivirusProduct(
         name="ClamAV",
         version=parse_version(result.stdout) if result else "",
-        running=find(running, "clamd") is not None,
-        real_time=find(running, "clamonacc") is not None,
+        running=runs(host, running, "clamd"),
+        real_time=runs(host, running, "clamonacc"),
         definitions_version=version,
         definitions_at=built,
         last_scan_at=_last_scan(notes),

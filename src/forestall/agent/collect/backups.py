@@ -152,7 +152,7 @@ def why_unreadable(result: CommandResult) -> str:
     for pattern, why in (
         (r"wrong password|passphrase supplied in .* is incorrect|PassphraseWrong", "the password is wrong"),
         (
-            r"empty password|no password|Unable to get passphrase|passphrase.*(needed|not supplied)|EOFError",
+            r"empty password|no password|Unable to get passphrase|passphrase.*(needed|not supplied)|GetPassWarning",
             "password needed",
         ),
         (

@@ -7,7 +7,7 @@ Two numbers that always move are rounded, so that the document changes only when
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -73,10 +73,9 @@ def parse_smartctl(text: str, device: str) -> Disk:
         raise ValueError(f"smartctl's report on {device} is not JSON: {error}") from None
     if not isinstance(report, dict):
         raise ValueError(f"smartctl's report on {device} is not an object")  # noqa: TRY004 - the text is wrong
-    attributes = {each.get("id"): each for each in _at(report, "ata_smart_attributes", "table") or []}
-    nvme = _at(report, "nvme_smart_health_information_log") or {}
-    passed = _at(report, "smart_status", "passed")
-    available = _at(report, "smart_support", "available")
+    attributes = _rows(report, "ata_smart_attributes", "table")
+    passed = _truth(_at(report, "smart_status", "passed"))
+    available = _truth(_at(report, "smart_support", "available"))
     if available is None and passed is not None:
         available = True
     return Disk(
@@ -89,11 +88,13 @@ def parse_smartctl(text: str, device: str) -> Disk:
         smart_passed=passed,
         temperature_celsius=_temperature(report),
         power_on_hours=_days(_number(_at(report, "power_on_time", "hours"))),
-        wear_percent=_wear(report, attributes.values()),
+        wear_percent=_wear(report, attributes),
         reallocated_sectors=_first(_raw(attributes, 5), _number(report.get("scsi_grown_defect_list"))),
         pending_sectors=_first(_raw(attributes, 197), _number(_at(report, "scsi_pending_defects", "count"))),
         uncorrectable_sectors=_raw(attributes, 198),
-        media_errors=_first(_number(nvme.get("media_errors")), _scsi_errors(report)),
+        media_errors=_first(
+            _number(_at(report, "nvme_smart_health_information_log", "media_errors")), _scsi_errors(report)
+        ),
         unknown_why="" if passed is not None else _why_unknown(report),
     )
 
@@ -104,16 +105,27 @@ def _at(value: Any, *path: str) -> Any:
     return value
 
 
+def _rows(report: dict[str, Any], *path: str) -> list[dict[str, Any]]:
+    found = _at(report, *path)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _truth(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if isinstance(value, int) or isfinite(value) else None
 
 
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
 
 
-def _raw(attributes: dict[Any, Any], number: int) -> int | None:
-    raw = _number(_at(attributes.get(number), "raw", "value"))
+def _raw(attributes: list[dict[str, Any]], number: int) -> int | None:
+    raw = next((_number(_at(each, "raw", "value")) for each in attributes if each.get("id") == number), None)
     # Some makers keep further counters in the upper bytes of these: the lower four are the sectors.
     return None if raw is None else raw & 0xFFFFFFFF
 
@@ -128,26 +140,27 @@ def _kind(report: dict[str, Any]) -> str:
 
 
 def _temperature(report: dict[str, Any]) -> float | None:
-    current = _at(report, "temperature", "current")
+    current = _number(_at(report, "temperature", "current"))
     # Zero or less comes from drives that do not measure it.
-    return 5.0 * round(current / 5) if isinstance(current, int | float) and current > 0 else None
+    return 5.0 * round(current / 5) if current is not None and current > 0 else None
 
 
 def _days(hours: int | None) -> int | None:
     return None if hours is None else hours // 24 * 24
 
 
-def _wear(report: dict[str, Any], attributes: Iterable[dict[str, Any]]) -> float | None:
-    for used in (
+def _wear(report: dict[str, Any], attributes: list[dict[str, Any]]) -> float | None:
+    for value in (
         _at(report, "nvme_smart_health_information_log", "percentage_used"),
         _at(report, "endurance_used", "current_percent"),
         report.get("scsi_percentage_used_endurance_indicator"),
     ):
-        if isinstance(used, int | float):
+        used = _number(value)
+        if used is not None:
             return float(used)
     if report.get("rotation_rate") not in (0, None):
         return None
-    by_name = {each.get("name"): each for each in attributes}
+    by_name = {str(each.get("name")): each for each in attributes}
     for name in _WEAR_ATTRIBUTES:
         left = _number(_at(by_name.get(name), "value"))
         if left is not None:
@@ -165,7 +178,7 @@ def _scsi_errors(report: dict[str, Any]) -> int | None:
 
 
 def _why_unknown(report: dict[str, Any]) -> str:
-    messages = _at(report, "smartctl", "messages") or []
+    messages = _rows(report, "smartctl", "messages")
     said = next((each.get("string") for each in messages if each.get("severity") == "error"), None)
     if _at(report, "smart_support", "available") is False:
         return "the disk has no SMART"

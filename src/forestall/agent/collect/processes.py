@@ -41,6 +41,14 @@ def find(found: Iterable[Process], *programs: str) -> Process | None:
     return next((each for each in found if each.arguments and each.program in programs), None)
 
 
+def runs(host: Host, found: Iterable[Process], *programs: str) -> bool | None:
+    """Whether a process runs one of ``programs``; None when /proc hides the processes of others from us."""
+    if find(found, *programs):
+        return True
+    # Process 1 is always there: who cannot see it cannot see others either (the mount option hidepid).
+    return False if host.glob("/proc/1/comm") else None
+
+
 def is_alive(host: Host, pid: int) -> bool:
     """Whether a process of that number runs (a zombie does not)."""
     try:

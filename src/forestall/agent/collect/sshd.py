@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes, complaint
-from forestall.agent.collect.processes import find, processes
+from forestall.agent.collect.processes import processes, runs
 from forestall.wire.facts import Sshd
 
 CONFIG = "/etc/ssh/sshd_config"
@@ -72,7 +72,7 @@ def collect(host: Host) -> Sshd:
     notes = Notes(host)
     if host.find_program("sshd") is None:
         return Sshd(installed=False, running=False, sources=("sshd",), gaps=())
-    running = find(processes(host), "sshd") is not None
+    running = runs(host, processes(host), "sshd")
     notes.used("/proc/*/cmdline")
     settings: dict[str, str] | None = None
     effective = False
