@@ -7,7 +7,7 @@ from datetime import datetime
 from forestall.server.home import Home
 from forestall.server.intake.refused import RefusedError
 from forestall.server.inventory.services import TokenUnusableError, device_enrol
-from forestall.server.runbooks.queries import root_envelope
+from forestall.server.runbooks.models import RootRecord
 from forestall.trust.keys import private_key, public_bytes, signature_holds
 from forestall.wire.refusals import RefusalCode
 from forestall.wire.session import EnrolReply, EnrolRequest, enrol_message
@@ -23,6 +23,9 @@ def enrol(*, request: EnrolRequest, now: datetime, home: Home) -> EnrolReply:
     )
     if not signature_holds(public=request.public_key, signature=request.signature, message=message):
         raise RefusedError(RefusalCode.SIGNATURE_WRONG, "$.signature: not by $.public_key")
+    root = RootRecord.objects.order_by("-version").first()
+    if root is None:
+        raise RuntimeError("no root of authority is installed; a device cannot enrol without one to pin")
     try:
         device = device_enrol(
             token_secret=request.token,
@@ -40,6 +43,6 @@ def enrol(*, request: EnrolRequest, now: datetime, home: Home) -> EnrolReply:
         client=device.client.name,
         site=device.site.name,
         status=device.status,
-        root=root_envelope(),
+        root=bytes(root.envelope),
         log_key=public_bytes(private_key(home.log_key.read_bytes())),
     )

@@ -46,8 +46,10 @@ def frame_encode(times: Integers, values: Floats) -> bytes:
             break
         scale = 10.0**place
         picked = table[rest]
-        scaled = np.rint(picked * scale)
-        fits = ((scaled / scale == picked) & (np.abs(scaled) < _EXACT)).all(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # What is too large for this becomes infinite here, does not fit, and is kept as it is.
+            scaled = np.rint(picked * scale)
+            fits = ((scaled / scale == picked) & (np.abs(scaled) < _EXACT)).all(axis=1)
         places[rest[fits]] = place
         whole[rest[fits]] = scaled[fits].astype(np.int64)
         rest = rest[~fits]
