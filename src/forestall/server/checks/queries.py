@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,10 @@ from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.models import Check, CheckChange, PolicyOverride
 from forestall.server.checks.result import Known, Risk, Series, Status
 from forestall.server.checks.rules import WORST_FIRST, policy_of
+from forestall.server.home import Home, current_home
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import Device, DeviceStatus, FactsDocument
-from forestall.server.metrics import queries as metrics
+from forestall.server.metrics.store import Store, open_store
 from forestall.server.people.scope import Scope
 from forestall.wire.facts import Document, Facts
 
@@ -129,6 +131,8 @@ def known_of(
     Only the documents and series that these kinds ask for are read. ``rows``: the device's checks, if they are at
     hand (for what was accepted, and since when a reboot is pending).
     """
+    if scope.clients is not None and not inventory.devices(scope=scope).filter(pk=device.pk).exists():
+        return Known()  # nothing is known of a device that the scope does not see
     wanted = list(CHECK_KINDS.values() if kinds is None else kinds)
     if rows is None:
         rows = list(Check.objects.visible_to(scope).filter(device=device, gone_at=None))
@@ -192,17 +196,39 @@ def _also_read(kinds: Iterable[CheckKind]) -> set[str]:
     return {name for kind in kinds for name in kind.also_reads}
 
 
+HOUR_SECONDS = 3600
+RAW_SPAN = 6 * HOUR_SECONDS
+"""Longer spans are read as hourly means: a trend of days needs no minutes."""
+
+
+@cache
+def _store_of(home: Home) -> Store:
+    return open_store(home)
+
+
 def _samples(*, device: Device, kinds: Iterable[CheckKind], now: datetime) -> dict[str, Series]:
-    """The series the kinds ask for. A metric is read once, over the longest span any of them wants."""
+    """The series the kinds ask for, each over the longest span any of them wants, ending with its newest sample."""
     spans: dict[str, int] = {}
     for kind in kinds:
         for metric in kind.metrics:
             spans[metric] = max(spans.get(metric, 0), kind.history_seconds)
+    if not spans:
+        return {}
+    store = _store_of(current_home())
+    newest = store.latest(device_ids=[device.pk], metrics=list(spans)).get(device.pk, {})
     by_span: dict[int, list[str]] = {}
-    for metric, seconds in spans.items():
-        by_span.setdefault(seconds, []).append(metric)
-    found: dict[str, Series] = {}
+    for name in newest:
+        by_span.setdefault(spans[name.partition("{")[0]], []).append(name)
+    found = {name: Series.of([at], [value]) for name, (at, value) in newest.items()}
     for seconds, names in by_span.items():
-        read = metrics.known_samples(device_id=device.pk, metrics=names, seconds=seconds, now=now)
-        found.update({name: Series.of(times, values) for name, (times, values) in read.items()})
+        if not seconds:
+            continue
+        points = store.range(
+            device_id=device.pk, names=names, start=now - timedelta(seconds=seconds), end=now + timedelta(seconds=1),
+            step_seconds=HOUR_SECONDS if seconds > RAW_SPAN else None,
+        )  # fmt: skip
+        for name, each in points.items():
+            at, value = newest[name]
+            earlier = [pair for pair in zip(each.times.tolist(), each.mean.tolist(), strict=True) if pair[0] < at]
+            found[name] = Series.of(*zip(*earlier, (at, value), strict=True))
     return found

@@ -54,14 +54,16 @@ def checks_judge_due(*, now: datetime, most: int = 200) -> int:
     """
     _schedule_new_devices(now)
     due = DeviceSchedule.objects.filter(due_at__lte=now).order_by("due_at").values_list("pk", "due_at")[:most]
+    waiting = list(due)
+    devices = _devices().in_bulk([pk for pk, _ in waiting])
     overrides: dict[UUID, list[PolicyOverride]] = {}
     done = 0
-    for pk, due_at in list(due):
+    for pk, due_at in waiting:
         claimed = DeviceSchedule.objects.filter(pk=pk, due_at=due_at).update(due_at=now + LEASE)
         if claimed != 1:
             continue  # another worker has it
         try:
-            device = _device(pk)
+            device = devices[pk]
             if device.client_id not in overrides:
                 overrides[device.client_id] = queries.overrides_of(scope=CHECKS, client_id=device.client_id)
             _judge(device, kinds=None, only_due=True, now=now, overrides=overrides[device.client_id])
@@ -119,12 +121,7 @@ def _schedule_new_devices(now: datetime) -> None:
 
 
 def _devices() -> Any:
-    return Device.objects.visible_to(CHECKS).select_related("client", "site", "check_schedule")
-
-
-def _device(pk: UUID) -> Device:
-    device: Device = _devices().get(pk=pk)
-    return device
+    return Device.objects.visible_to(CHECKS).select_related("client", "site")
 
 
 @dataclass(slots=True)
@@ -145,8 +142,10 @@ def _judge(
 ) -> list[Check]:  # fmt: skip
     """Judge, and write only what changed. ``kinds`` None: all, or with ``only_due`` those whose time has come."""
     # The row is the lock: a second judgement of the same device (an event meanwhile) waits for this one.
-    DeviceSchedule.objects.bulk_create([DeviceSchedule(device=device, due_at=now)], ignore_conflicts=True)
-    schedule = DeviceSchedule.objects.select_for_update().get(device=device)
+    schedule = DeviceSchedule.objects.select_for_update().filter(device=device).first()
+    if schedule is None:
+        DeviceSchedule.objects.bulk_create([DeviceSchedule(device=device, due_at=now)], ignore_conflicts=True)
+        schedule = DeviceSchedule.objects.select_for_update().get(device=device)
     known_due: dict[str, float] = schedule.kinds
     chosen = list(CHECK_KINDS.values() if kinds is None else kinds)
     if device.status == DeviceStatus.PENDING:

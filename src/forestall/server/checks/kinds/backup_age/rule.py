@@ -19,6 +19,9 @@ class Policy:
     fail_hours: float = 26
     """Fail from this age on: a day, and two hours of grace for a run that takes longer or starts later."""
 
+    required: bool = True
+    """False: a device without a backup of its own is protected in another way (an image backup of its host)."""
+
     def __post_init__(self) -> None:
         if not 0 < self.warn_hours <= self.fail_hours:
             raise ValueError(
@@ -32,6 +35,8 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     assert document is not None  # noqa: S101 - judge_kind sees to it
     repositories = {repository.name: repository for repository in document.repositories}
     if not repositories:
+        if not policy.required:
+            return [Result(Status.PASS, "0 backups of its own; by policy the device is protected in another way.")]
         return [_none(document)]
     results = [_judge_repository(repository, policy, now) for repository in repositories.values()]
     if previous.get("", Status.UNKNOWN) is not Status.UNKNOWN:
@@ -51,7 +56,7 @@ def _none(document: Backups) -> Result:
         risk=Risk.HIGH,
         remedy=(
             "Set up a daily backup to another place, with restic or borg, and name its repository in the agent's "
-            "backups.toml. If the device is protected in another way (image backup of its host), say so in the policy."
+            "backups.toml. If it is protected in another way, say so in its policy (`required`)."
         ),
     )
 

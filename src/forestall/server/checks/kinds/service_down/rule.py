@@ -77,7 +77,7 @@ def _others(document: Services, down: int, *, starts_at_boot: bool) -> Result:
         return Result(Status.UNKNOWN, f"0 services are known ({why}).", value=0, unit="services")
     running = len({service.name for service in document.services if service.state in {"running", "starting"}})
     also = f"; {down} more {'is' if down == 1 else 'are'} down" if down else ""
-    reason = f"{count(running, 'service')} of {len(names)} run; the others are one-shots or not started{also}."
+    reason = f"{running} of {count(len(names), 'service')} run; the others are one-shots or not started{also}."
     if not starts_at_boot:
         reason += " Nothing on this device starts services at boot, so a stopped one is not counted as down."
     return Result(Status.PASS, reason, value=running, unit="services", risk=Risk.LOW)

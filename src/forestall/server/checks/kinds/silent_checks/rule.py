@@ -42,7 +42,7 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     newest = max((series.last_at for series in known.samples.values() if series.last_at is not None), default=None)
     if newest is None:
         if known.enrolled_at is None or moment - known.enrolled_at > timedelta(minutes=policy.sample_minutes):
-            silent.append("samples (none for the last hour)")
+            silent.append("samples (none ever arrived)")
     elif moment.timestamp() - newest > policy.sample_minutes * 60:
         silent.append(f"samples ({span(moment.timestamp() - newest)})")
     arriving = len(known.collected_at)
