@@ -1,0 +1,180 @@
+"""Reads of roots, runbooks, standing orders and jobs, and what waits for devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from forestall.server.people.scope import Permission, Scope
+from forestall.server.runbooks.models import (
+    UNDER_WAY,
+    Job,
+    JobState,
+    OrderRecord,
+    OrderState,
+    RootRecord,
+    RunbookRecord,
+)
+from forestall.trust.dsse import decode
+from forestall.trust.statements import Invocation, Root, Runbook, StandingOrder, read_statement
+from forestall.trust.statements import Job as JobStatement
+from forestall.trust.words import describe
+
+_DELIVERY = Scope.system("delivery")
+
+
+class NoAuthorityError(Exception):
+    """No root statement is installed yet: nothing can be signed or enrolled."""
+
+
+# --- root and runbooks: they belong to the installation ---
+
+
+def authority_is_installed() -> bool:
+    """Whether a root statement is installed."""
+    return RootRecord.objects.exists()
+
+
+def root_newest() -> Root:
+    """The root statement in force. NoAuthorityError when none is installed."""
+    return read_statement(decode(root_envelope()).body(), Root)
+
+
+def root_envelope() -> bytes:
+    """Envelope of the newest root statement. NoAuthorityError when none is installed."""
+    newest = RootRecord.objects.order_by("-version").values_list("envelope", flat=True).first()
+    if newest is None:
+        raise NoAuthorityError("no root statement is installed: run `forestall up`, or install the operator's root")
+    return bytes(newest)
+
+
+def root_key_id() -> str:
+    """Key id that enrolment tokens pin: of a key that signed the newest root statement and is in its root role."""
+    envelope = decode(root_envelope())
+    holders = read_statement(envelope.body(), Root).root.keys
+    return sorted(signature.keyid for signature in envelope.signatures if signature.keyid in holders)[0]
+
+
+def runbooks(*, scope: Scope) -> QuerySet[RunbookRecord]:
+    """Every signed runbook, newest version of each slug first. NotAllowedError without ``runbook.view``."""
+    scope.require(Permission.RUNBOOK_VIEW)
+    return RunbookRecord.objects.all()
+
+
+def runbook(*, scope: Scope, slug: str) -> RunbookRecord:
+    """The newest version of a runbook. RunbookRecord.DoesNotExist when there is none of that name."""
+    found = runbooks(scope=scope).filter(slug=slug).order_by("-version").first()
+    if found is None:
+        raise RunbookRecord.DoesNotExist(f"no runbook is called {slug!r}")
+    return found
+
+
+def runbook_content(record: RunbookRecord) -> Runbook:
+    """What a signed runbook says."""
+    return read_statement(decode(bytes(record.envelope)).body(), Runbook)
+
+
+# --- orders and jobs: they belong to clients ---
+
+
+def orders(*, scope: Scope) -> QuerySet[OrderRecord]:
+    """Standing orders all of whose devices the scope sees, newest first.
+
+    An order that also names a device of a foreign site stays hidden: its text would show that device.
+    """
+    found: QuerySet[OrderRecord] = OrderRecord.objects.visible_to(scope).select_related("client", "runbook")
+    if scope.sites is not None:
+        foreign = OrderRecord.objects.visible_to(scope).exclude(devices__site__in=scope.sites)
+        partly = OrderRecord.devices.through.objects.exclude(device__site__in=scope.sites).values("orderrecord_id")
+        found = found.exclude(pk__in=foreign.values("pk")).exclude(pk__in=partly)
+    return found
+
+
+def order_content(record: OrderRecord) -> StandingOrder:
+    """What a standing order says."""
+    return read_statement(decode(bytes(record.envelope)).body(), StandingOrder)
+
+
+def order_words(*, scope: Scope, order: OrderRecord) -> list[str]:
+    """The order in words, made from its signed bytes."""
+    names = {str(device.pk): device.name for device in order.devices.visible_to(scope)}
+    return describe(order_content(order), runbook=runbook_content(order.runbook), device_names=names)
+
+
+def jobs(*, scope: Scope) -> QuerySet[Job]:
+    """Jobs with their device, client and runbook, newest first."""
+    found: QuerySet[Job] = Job.objects.visible_to(scope).select_related("client", "site", "device", "runbook", "order")
+    return found
+
+
+def jobs_awaiting_signature(*, scope: Scope) -> QuerySet[Job]:
+    """Jobs that an operator has to sign, oldest first."""
+    return jobs(scope=scope).filter(state=JobState.AWAITING_SIGNATURE).order_by("created_at")
+
+
+def jobs_of_ticket(*, scope: Scope, ticket_id: int) -> QuerySet[Job]:
+    """Jobs that were made for a ticket, oldest first."""
+    return jobs(scope=scope).filter(ticket_id=ticket_id).order_by("created_at")
+
+
+def job_words(*, scope: Scope, job: Job) -> list[str]:
+    """The job in words, made from the statement that is signed. Job.DoesNotExist when the scope does not see it."""
+    job = jobs(scope=scope).get(pk=job.pk)
+    body = bytes(job.statement)
+    return describe(
+        read_statement(body, JobStatement) if job.order_id is None else read_statement(body, Invocation),
+        runbook=runbook_content(job.runbook),
+        device_names={str(job.device_id): job.device.name},
+    )
+
+
+# --- what waits for devices ---
+
+
+def deliveries_for(*, device_ids: Iterable[UUID]) -> dict[UUID, tuple[list[bytes], list[bytes]]]:
+    """Device id → (commands by rising counter, documents they rest on), for the devices with something waiting.
+
+    Commands are delivered until their result is here: a reply may be lost, and the device runs each only once. Asked
+    every second for all devices, so its cost follows the commands that are open, not the devices.
+    """
+    wanted = set(device_ids)
+    waiting: dict[UUID, tuple[list[bytes], list[bytes]]] = {}
+    open_jobs = (
+        Job.objects.visible_to(_DELIVERY)
+        .filter(state__in=UNDER_WAY)
+        .order_by("device_id", "counter")
+        .values_list("device_id", "envelope", "runbook__envelope", "order__envelope")
+    )
+    for device_id, envelope, runbook_envelope, order_envelope in open_jobs:
+        if device_id not in wanted:
+            continue
+        commands, documents = waiting.setdefault(device_id, ([], _roots()))
+        commands.append(bytes(envelope))
+        _add(documents, runbook_envelope, order_envelope)
+    announced = (
+        OrderRecord.objects.visible_to(_DELIVERY)
+        .filter(announced=True)
+        .values_list("devices__id", "state", "envelope", "revocation", "runbook__envelope")
+    )
+    for device_id, state, envelope, revocation, runbook_envelope in announced:
+        if device_id not in wanted:
+            continue
+        _, documents = waiting.setdefault(device_id, ([], _roots()))
+        if state == OrderState.REVOKED:
+            _add(documents, revocation)
+        else:
+            _add(documents, runbook_envelope, envelope)
+    return waiting
+
+
+def _roots() -> list[bytes]:
+    # The whole chain, oldest first: a device that was away follows it step by step.
+    return [bytes(envelope) for envelope in RootRecord.objects.values_list("envelope", flat=True)]
+
+
+def _add(documents: list[bytes], *envelopes: bytes | None) -> None:
+    for envelope in envelopes:
+        if envelope is not None and bytes(envelope) not in documents:
+            documents.append(bytes(envelope))

@@ -1,0 +1,73 @@
+"""What may be asked of a device, and when a standing order applies. Decisions without I/O.
+
+The server's own checks are good manners and early errors: the device decides again, by itself (``trust.authorise``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from forestall.trust.authorise import Refused, order_parameters
+from forestall.trust.statements import ParameterValue, Runbook, StandingOrder
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far a device's clock may be behind the server's and still take a new job at once."""
+JOB_LIFE = timedelta(hours=23, minutes=55)
+"""From preparation to expiry. With the tolerance before it: just the 24 hours that devices allow at most."""
+INVOCATION_LIFE = timedelta(hours=1)
+"""A remedy that comes later than this comes too late: the device was away, and the check is judged afresh first."""
+ANSWER_GRACE = timedelta(hours=1)
+"""How long after its expiry a delivered job may still be running; after that it is given up."""
+ANNOUNCED = timedelta(hours=1)
+"""How long a new standing order goes with every reply to its devices."""
+DAY = timedelta(hours=24)
+
+PARAMETER_OF_TRIGGER: dict[str, str] = {
+    "disk_space": "volume",
+    "inodes": "volume",
+    "service_down": "service",
+    "backup_age": "backup",
+}
+"""Check kind → the runbook's parameter that the check's target goes into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A check that fails, as far as a standing order looks at it."""
+
+    kind: str
+    target: str
+    status: str
+    reason: str
+
+
+def parameters_for(*, order: StandingOrder, runbook: Runbook, trigger: Trigger) -> dict[str, ParameterValue] | None:
+    """The parameters with which the order answers this check; None when it does not apply.
+
+    The check's target goes into the parameter of ``PARAMETER_OF_TRIGGER`` where the runbook has it; a parameter for
+    which the order lists one value takes that; the others keep their defaults.
+    """
+    if trigger.status != "fail" or trigger.kind != order.trigger:
+        return None
+    names = {parameter.name for parameter in runbook.parameters}
+    given: dict[str, ParameterValue] = {
+        name: values[0] for name, values in order.allowed.items() if len(values) == 1 and name in names
+    }
+    derived = PARAMETER_OF_TRIGGER.get(trigger.kind)
+    if derived in names:
+        given[derived] = trigger.target
+    try:
+        order_parameters(order, runbook, given)
+    except Refused:
+        return None
+    return given
+
+
+def runs_left(*, order: StandingOrder, runs: int) -> bool:
+    """Whether the order allows one more run on a device that had ``runs`` in the last 24 hours."""
+    return runs < order.runs_per_day
+
+
+def is_in_force(*, order: StandingOrder, now: datetime) -> bool:
+    return order.not_before <= now < order.expires_at

@@ -1,0 +1,805 @@
+"""Changes of authority documents and jobs. Every one writes its evidence in the same transaction.
+
+The server passes on what operators signed. It checks what it passes on, so that a mistake shows early, but it cannot
+make a command: a job without an operator's signature never leaves ``awaiting signature``, and what stands in the
+database is never what a device goes by.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+import msgspec
+from django.db import transaction
+from django.db.models import Max, Q
+
+from forestall.server.checks.models import Check
+from forestall.server.evidence.kinds import EvidenceKind
+from forestall.server.evidence.services import evidence_append
+from forestall.server.inventory.models import Device, DeviceStatus
+from forestall.server.outbox.events import Event
+from forestall.server.outbox.services import event_record
+from forestall.server.people.models import Client
+from forestall.server.people.scope import Permission, Scope
+from forestall.server.runbooks import queries, rules
+from forestall.server.runbooks.models import (
+    OPEN_STATES,
+    Job,
+    JobEvent,
+    JobState,
+    OrderRecord,
+    OrderState,
+    RootRecord,
+    RunbookRecord,
+)
+from forestall.server.tickets import queries as tickets
+from forestall.server.tickets.models import Ticket
+from forestall.server.tickets.services import ticket_note_job
+from forestall.trust import authorise
+from forestall.trust.authorise import Refused
+from forestall.trust.dsse import EnvelopeError, decode, signers
+from forestall.trust.keys import key_id
+from forestall.trust.sign import wrap_invocation
+from forestall.trust.statements import (
+    Invocation,
+    JobResult,
+    ParameterValue,
+    Revocation,
+    Root,
+    Runbook,
+    StandingOrder,
+    plain,
+    read_statement,
+    statement_bytes,
+    statement_digest,
+)
+from forestall.trust.statements import Job as JobStatement
+
+log = logging.getLogger(__name__)
+
+_LOOP = Scope.system("standing orders")
+_INTAKE = Scope.system("intake")
+_CLOCK = Scope.system("worker")
+
+
+class RunbooksError(ValueError):
+    """Something that cannot be done with a job, order or runbook; the message names the bad value and what to do."""
+
+
+class RefusedError(RunbooksError):
+    """A device would refuse it: said here already. ``because`` is the device's own code."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(f"{refusal.sentence} ({refusal.because})")
+        self.because = refusal.because
+
+
+class StatementChangedError(RunbooksError):
+    """What was signed is not what is prepared (any more): read it again, sign again."""
+
+
+class ResultRefusedError(RunbooksError):
+    """A result that this device may not report."""
+
+
+class Bundle(Protocol):
+    """What the operator's folder gives to the server (``runbooks.operator.OperatorBundle``)."""
+
+    @property
+    def root(self) -> bytes: ...
+    @property
+    def runbooks(self) -> tuple[bytes, ...]: ...
+
+
+# --- root and runbooks ------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def authority_install(*, bundle: Bundle, now: datetime, scope: Scope | None = None) -> None:
+    """Install a root and its runbooks; what is installed already stays. RunbooksError for another root's bundle."""
+    scope = scope or Scope.system("forestall up")
+    root_install(scope=scope, envelope=bundle.root, now=now)
+    for envelope in bundle.runbooks:
+        runbook_publish(scope=scope, envelope=envelope, now=now)
+
+
+@transaction.atomic
+def root_install(*, scope: Scope, envelope: bytes, now: datetime) -> RootRecord:
+    """Install the first root, or the next version signed by the keys of both."""
+    scope.require(Permission.PEOPLE_CHANGE)
+    try:
+        claimed = read_statement(decode(envelope).body(), Root)
+    except ValueError as error:
+        raise RunbooksError(f"not a root statement: {error}") from None
+    known = RootRecord.objects.filter(digest=statement_digest(claimed)).first()
+    if known is not None:
+        return known
+    current = queries.root_newest() if queries.authority_is_installed() else None
+    holders = [signature.keyid for signature in decode(envelope).signatures if signature.keyid in claimed.root.keys]
+    try:
+        # The first root is pinned by being installed first, by whoever runs this machine; devices pin it themselves.
+        root = authorise.accept_root(current=current, pinned_key_id=(holders or [""])[0], envelope=envelope, now=now)
+    except Refused as refusal:
+        raise RefusedError(refusal) from None
+    record = RootRecord.objects.create(
+        version=root.version,
+        digest=statement_digest(root),
+        envelope=envelope,
+        installed_at=now,
+        installed_by=scope.who,
+        expires_at=root.expires_at,
+    )
+    _evidence_for_every_client(
+        kind=EvidenceKind.ROOT_INSTALLED,
+        payload={
+            "version": root.version,
+            "digest": record.digest,
+            "root_keys": sorted(root.root.keys),
+            "operator_keys": sorted(root.operator.keys),
+            "catalogue_keys": sorted(root.catalogue.keys),
+            "expires_at": root.expires_at,
+            "by": scope.who,
+        },
+        now=now,
+    )
+    return record
+
+
+@transaction.atomic
+def runbook_publish(*, scope: Scope, envelope: bytes, now: datetime) -> RunbookRecord:
+    """Publish a runbook that the catalogue role signed. The same again changes nothing."""
+    scope.require(Permission.PEOPLE_CHANGE)
+    try:
+        runbook, digest = authorise.read_runbook(root=queries.root_newest(), envelope=envelope)
+    except Refused as refusal:
+        raise RefusedError(refusal) from None
+    known = RunbookRecord.objects.filter(digest=digest).first()
+    if known is not None:
+        return known
+    if RunbookRecord.objects.filter(slug=runbook.slug, version=runbook.version).exists():
+        raise RunbooksError(f"runbook {runbook.slug} version {runbook.version} exists with another content")
+    record = RunbookRecord.objects.create(
+        slug=runbook.slug,
+        version=runbook.version,
+        digest=digest,
+        envelope=envelope,
+        title=runbook.title,
+        risk=runbook.risk,
+        published_at=now,
+        published_by=scope.who,
+    )
+    _evidence_for_every_client(
+        kind=EvidenceKind.RUNBOOK_PUBLISHED,
+        payload={
+            "slug": runbook.slug,
+            "version": runbook.version,
+            "digest": digest,
+            "risk": runbook.risk,
+            "by": scope.who,
+        },
+        now=now,
+    )
+    return record
+
+
+def _evidence_for_every_client(*, kind: EvidenceKind, payload: Mapping[str, Any], now: datetime) -> None:
+    for client in Client.objects.visible_to(Scope.system("authority")).order_by("pk"):
+        evidence_append(client=client, kind=kind, payload=payload, now=now)
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def job_prepare(
+    *,
+    scope: Scope,
+    runbook: RunbookRecord,
+    device: Device,
+    parameters: Mapping[str, ParameterValue],
+    reason: str,
+    ticket_id: int | None = None,
+    now: datetime,
+) -> Job:
+    """Prepare a job for an operator to sign.
+
+    RefusedError when the device would refuse it (parameters), RunbooksError for a device that takes no jobs, an empty
+    reason, or the same job open already; DoesNotExist when the scope does not see the device or the ticket.
+    """
+    scope.require(Permission.JOB_PREPARE)
+    device = Device.objects.visible_to(scope).select_related("client", "site").get(pk=device.pk)
+    _require_able(device)
+    if not reason.strip():
+        raise RunbooksError("reason: empty; say why this is to be done")
+    if ticket_id is not None and tickets.ticket(scope=scope, number=ticket_id).device_id != device.pk:
+        raise RunbooksError(f"ticket {ticket_id} is about another device than {device.name}")
+    _require_parameters(queries.runbook_content(runbook), parameters)
+    _require_not_open(device, runbook, parameters)
+    job_id = uuid4()
+    counter = _next_counter(device)
+    statement = _job_statement(
+        job_id=job_id,
+        device=device,
+        runbook=runbook,
+        parameters=parameters,
+        reason=reason,
+        counter=counter,
+        now=now,
+    )
+    job: Job = Job.objects.create(
+        id=job_id,
+        client=device.client,
+        site=device.site,
+        device=device,
+        runbook=runbook,
+        ticket_id=ticket_id,
+        parameters=dict(parameters),
+        reason=reason,
+        state=JobState.AWAITING_SIGNATURE,
+        counter=counter,
+        statement=statement_bytes(statement),
+        created_at=now,
+        created_by=scope.who,
+        expires_at=statement.expires_at,
+    )
+    _event(job, what="prepared", actor=scope.who, text="Prepared; waits for an operator's signature.", now=now)
+    return job
+
+
+@transaction.atomic
+def job_change(*, job: Job, scope: Scope, parameters: Mapping[str, ParameterValue], reason: str, now: datetime) -> Job:
+    """Change a job that nobody has signed yet. Signatures over what it was no longer fit."""
+    scope.require(Permission.JOB_PREPARE)
+    job = _locked(job, scope)
+    if job.state != JobState.AWAITING_SIGNATURE:
+        raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: only an unsigned job can be changed")
+    if not reason.strip():
+        raise RunbooksError("reason: empty; say why this is to be done")
+    _require_parameters(queries.runbook_content(job.runbook), parameters)
+    job.parameters, job.reason = dict(parameters), reason
+    _restate(job, now)
+    _event(job, what="changed", actor=scope.who, text="Changed before it was signed.", now=now)
+    return job
+
+
+@transaction.atomic
+def job_cancel(*, job: Job, scope: Scope, reason: str, now: datetime) -> Job:
+    """Take back a job that has not been delivered. RunbooksError when it is too late."""
+    scope.require(Permission.JOB_PREPARE)
+    job = _locked(job, scope)
+    if job.state not in (JobState.AWAITING_SIGNATURE, JobState.QUEUED):
+        raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it can no longer be cancelled")
+    job.state, job.finished_at = JobState.CANCELLED, now
+    job.save(update_fields=["state", "finished_at"])
+    _tell(job, what=JobState.CANCELLED, actor=scope.who, text=f"Cancelled: {reason}", now=now)
+    return job
+
+
+@transaction.atomic
+def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
+    """Queue a job that operators signed; with too few signatures yet, keep them and wait for the others'.
+
+    StatementChangedError when what was signed is not what is prepared; RefusedError when the device would refuse it;
+    Job.DoesNotExist when the scope sees no such job.
+    """
+    scope.require(Permission.JOB_PREPARE)
+    try:
+        decoded = decode(envelope)
+        statement = read_statement(decoded.body(), JobStatement)
+        job_id = UUID(statement.job_id)
+    except ValueError as error:
+        raise RunbooksError(f"not a signed job: {error}") from None
+    job = _locked(Job(pk=job_id), scope)
+    if job.state != JobState.AWAITING_SIGNATURE:
+        raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it takes no signature")
+    if decoded.body() != bytes(job.statement):
+        raise StatementChangedError(
+            f"job {job.pk} was changed or numbered anew after it was read for signing: read it again and sign that"
+        )
+    if job.envelope:
+        envelope = _with_signatures_of(envelope, bytes(job.envelope))
+    root = queries.root_newest()
+    needed = _asked(authorise.operators_needed, root, statement.risk)
+    operators = {identifier: bytes.fromhex(public) for identifier, public in root.operator.keys.items()}
+    _, signed_by = signers(envelope, JobStatement.PAYLOAD_TYPE, operators)
+    if 0 < len(signed_by) < needed:
+        job.envelope, job.signed_by = envelope, sorted(signed_by)
+        job.save(update_fields=["envelope", "signed_by"])
+        text = f"{len(signed_by)} of {needed} operators have signed."
+        _event(job, what="signed", actor=scope.who, text=text, now=now)
+        return job
+    authorised = _authorised_job(job, envelope, now)
+    job.envelope, job.signed_by = envelope, sorted(authorised.signers)
+    job.state, job.queued_at = JobState.QUEUED, now
+    job.save(update_fields=["envelope", "signed_by", "state", "queued_at"])
+    _evidence(
+        job,
+        EvidenceKind.JOB_QUEUED,
+        {"signed_by": job.signed_by, "statement": _plain_statement(statement), "by": scope.who},
+        now,
+    )
+    by = "an operator" if len(job.signed_by) == 1 else f"{len(job.signed_by)} operators"
+    text = f"{job.runbook.title} on {job.device.name}: signed by {by} ({_short(job.signed_by)}) and queued."
+    _tell(job, what=JobState.QUEUED, actor=scope.who, text=text, now=now)
+    _renumber_behind(job, now)
+    return job
+
+
+@transaction.atomic
+def job_delivered(*, job_id: str | UUID, device: Device, now: datetime) -> None:
+    """Note that a job went to its device. A job that is not queued (delivered before, answered meanwhile): nothing."""
+    jobs = Job.objects.visible_to(_INTAKE).filter(pk=job_id, device=device, state=JobState.QUEUED)
+    if jobs.update(state=JobState.DELIVERED, delivered_at=now) != 1:
+        return
+    job = Job.objects.visible_to(_INTAKE).select_related("client", "device", "runbook").get(pk=job_id)
+    _evidence(job, EvidenceKind.JOB_DELIVERED, {"counter": job.counter}, now)
+    _tell(job, what=JobState.DELIVERED, actor="intake", text=f"Delivered to {job.device.name}.", now=now)
+
+
+@transaction.atomic
+def job_result_receive(*, device: Device, envelope: bytes, now: datetime) -> Job | None:
+    """Take a device's signed answer to a command. None when it answers a command this server never gave.
+
+    Such a refusal goes on record too: somebody tried. A second answer to a job that has one changes nothing.
+    ResultRefusedError when the device did not sign it or it is about another device or client.
+    """
+    public_key = bytes(device.public_key)
+    try:
+        body, signed_by = signers(envelope, JobResult.PAYLOAD_TYPE, {key_id(public_key): public_key})
+        result = read_statement(body, JobResult)
+    except (EnvelopeError, ValueError) as error:
+        raise ResultRefusedError(f"not a job result: {error}") from None
+    if not signed_by:
+        raise ResultRefusedError(f"the result of job {result.job_id} is not signed by {device.name}")
+    if (result.device_id, result.client_id) != (str(device.pk), str(device.client_id)):
+        raise ResultRefusedError(f"{device.name} reports on device {result.device_id} of client {result.client_id}")
+    job = _job_of_result(device, result)
+    if job is not None and job.result_envelope:
+        return job
+    entry = evidence_append(
+        client=device.client,
+        kind=EvidenceKind.JOB_RESULT,
+        payload={
+            "outcome": result.outcome,
+            "code": result.code,
+            "detail": result.detail,
+            "runbook": result.runbook,
+            "known": job is not None,
+        },
+        now=now,
+        device_id=device.pk,
+        site_id=device.site_id,
+        ticket_id=None if job is None else job.ticket_id,
+        job_id=result.job_id,
+        envelope=envelope,
+        signer=public_key,
+    )
+    if job is None:
+        log.warning("device %s answered %s to an unknown command %r", device.pk, result.code, result.job_id)
+        return None
+    job.state = JobState(result.outcome)
+    job.started_at, job.finished_at = result.started_at, result.finished_at
+    job.result_code, job.result_detail = result.code, result.detail
+    job.result_steps = [msgspec.to_builtins(step) for step in result.steps]
+    job.result_envelope, job.evidence_reference = envelope, entry.reference
+    job.save()
+    words = {"succeeded": "Succeeded", "failed": "Failed", "refused": "Refused"}[result.outcome]
+    code = "" if result.outcome == "succeeded" else f" ({result.code})"
+    _tell(
+        job,
+        what=job.state,
+        actor=device.name,
+        text=f"{words} on {device.name}{code}: {result.detail or 'no details'}",
+        now=now,
+        reference=entry.reference,
+    )
+    event_record(event=Event.JOB_FINISHED, subject=job.pk, at=now, detail=_finished(job))
+    return job
+
+
+def _job_of_result(device: Device, result: JobResult) -> Job | None:
+    try:
+        job_id = UUID(result.job_id)
+    except ValueError:
+        return None
+    found = Job.objects.visible_to(_INTAKE).select_for_update(of=("self",)).filter(pk=job_id, device=device)
+    job: Job | None = found.select_related("client", "site", "device", "runbook", "order").first()
+    # An answer about a job that was never signed is no answer to it: the device saw a forgery under its id.
+    return job if job is not None and job.queued_at is not None else None
+
+
+@transaction.atomic
+def jobs_expire(*, now: datetime) -> int:
+    """Give up jobs whose time is over, end expired orders, and stop announcing documents; how many jobs.
+
+    A delivered job may still be running at its expiry; it is given up only when its answer is overdue, and even then
+    a late answer counts.
+    """
+    over = Q(state__in=[JobState.AWAITING_SIGNATURE, JobState.QUEUED], expires_at__lte=now) | Q(
+        state=JobState.DELIVERED, expires_at__lte=now - rules.ANSWER_GRACE
+    )
+    expired = 0
+    due = Job.objects.visible_to(_CLOCK).filter(over).order_by("pk").values_list("pk", "state")
+    for pk, state in list(due):
+        jobs = Job.objects.visible_to(_CLOCK).filter(pk=pk, state=state)
+        if jobs.update(state=JobState.EXPIRED, finished_at=now) != 1:
+            continue  # answered meanwhile
+        job = Job.objects.visible_to(_CLOCK).select_related("client", "device", "runbook").get(pk=pk)
+        text = {
+            JobState.AWAITING_SIGNATURE: "Expired: no operator signed it in time.",
+            JobState.QUEUED: f"Expired: {job.device.name} did not check in in time.",
+            JobState.DELIVERED: f"Expired: {job.device.name} has not answered.",
+        }[JobState(state)]
+        _evidence(job, EvidenceKind.JOB_EXPIRED, {"was": state}, now)
+        _tell(job, what=JobState.EXPIRED, actor="worker", text=text, now=now)
+        event_record(event=Event.JOB_FINISHED, subject=job.pk, at=now, detail=_finished(job))
+        expired += 1
+    orders = OrderRecord.objects.visible_to(_CLOCK)
+    orders.filter(state=OrderState.IN_FORCE, expires_at__lte=now).update(state=OrderState.EXPIRED)
+    settled = Q(expires_at__lte=now) | Q(state=OrderState.IN_FORCE, installed_at__lte=now - rules.ANNOUNCED)
+    orders.filter(settled, announced=True).update(announced=False)
+    return expired
+
+
+# --- standing orders --------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecord:
+    """Take a signed standing order into use. The same again changes nothing.
+
+    RefusedError when a device it names would refuse it; RunbooksError when it names a device the scope does not see.
+    """
+    scope.require(Permission.JOB_PREPARE)
+    try:
+        order = read_statement(decode(envelope).body(), StandingOrder)
+        order_id, named = UUID(order.order_id), [UUID(device) for device in order.devices]
+    except ValueError as error:
+        raise RunbooksError(f"not a signed standing order: {error}") from None
+    digest = statement_digest(order)
+    known: OrderRecord | None = OrderRecord.objects.visible_to(scope).filter(digest=digest).first()
+    if known is not None:
+        return known
+    devices = list(Device.objects.visible_to(scope).filter(pk__in=named).select_related("client", "site"))
+    missing = set(named) - {device.pk for device in devices}
+    if missing or not named:
+        raise RunbooksError(f"the order names no device, or one that is not here: {', '.join(map(str, missing))}")
+    record = RunbookRecord.objects.filter(digest=order.runbook).first()
+    if record is None:
+        raise RunbooksError(f"the order names runbook {order.runbook[:16]}, which is not published here")
+    if OrderRecord.objects.visible_to(Scope.system("order ids")).filter(pk=order_id).exists():
+        raise RunbooksError(f"another order has the id {order_id}")
+    signed_by: frozenset[str] = frozenset()
+    for device in devices:
+        _, _, signed_by = _asked(
+            authorise.authorise_order,
+            root=queries.root_newest(),
+            runbooks=_runbooks(record),
+            envelope=envelope,
+            situation=_situation(device, last_counter=0, now=now),
+        )
+    installed: OrderRecord = OrderRecord.objects.create(
+        id=order_id,
+        client=devices[0].client,
+        runbook=record,
+        trigger=order.trigger,
+        allowed={name: list(values) for name, values in order.allowed.items()},
+        runs_per_day=order.runs_per_day,
+        not_before=order.not_before,
+        expires_at=order.expires_at,
+        digest=digest,
+        envelope=envelope,
+        signed_by=sorted(signed_by),
+        announced=True,
+        installed_at=now,
+        installed_by=scope.who,
+    )
+    installed.devices.set(devices)
+    evidence_append(
+        client=installed.client,
+        kind=EvidenceKind.ORDER_INSTALLED,
+        payload={"digest": digest, "signed_by": installed.signed_by, "order": plain(order), "by": scope.who},
+        now=now,
+    )
+    return installed
+
+
+@transaction.atomic
+def order_revoke(*, scope: Scope, envelope: bytes, now: datetime) -> list[OrderRecord]:
+    """End standing orders by a signed revocation: no more runs from now on, and the devices are told.
+
+    OrderRecord.DoesNotExist when the scope sees none of them.
+    """
+    scope.require(Permission.JOB_PREPARE)
+    try:
+        revocation: Revocation = authorise.read_revocation(root=queries.root_newest(), envelope=envelope)
+    except Refused as refusal:
+        raise RefusedError(refusal) from None
+    found = list(queries.orders(scope=scope).filter(digest__in=revocation.orders))
+    if not found:
+        raise OrderRecord.DoesNotExist("the revocation names no standing order that is known here")
+    for order in found:
+        if order.state == OrderState.REVOKED:
+            continue
+        order.state, order.revocation, order.announced = OrderState.REVOKED, envelope, order.expires_at > now
+        order.revoked_at, order.revoked_by = now, scope.who
+        order.save()
+        evidence_append(
+            client=order.client,
+            kind=EvidenceKind.ORDER_REVOKED,
+            payload={"digest": order.digest, "reason": revocation.reason, "by": scope.who},
+            now=now,
+        )
+        for job in Job.objects.visible_to(_LOOP).filter(order=order, state=JobState.QUEUED):
+            job_cancel(job=job, scope=_LOOP, reason="its standing order was revoked", now=now)
+    return found
+
+
+def orders_consider_by_id(*, ticket_id: int | str, now: datetime) -> Job | None:
+    """``orders_consider`` for the failing checks of a ticket, worst first; the first job it leads to."""
+    ticket = tickets.ticket(scope=_LOOP, number=int(ticket_id))
+    checks = Check.objects.visible_to(_LOOP).filter(alerts__ticket_alert__ticket=ticket).distinct().order_by("pk")
+    for check in checks:
+        job = orders_consider(ticket=ticket, check=check, now=now)
+        if job is not None:
+            return job
+    return None
+
+
+@transaction.atomic
+def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | None:
+    """Queue a job when a standing order answers this check; None when none does.
+
+    An order applies when it is in force, its trigger is the check's kind and the check fails, it names the device,
+    allows the parameters that follow from the check's target, and has runs left today; and no job is open for the
+    ticket. The device counts the runs again, by itself.
+    """
+    device = Device.objects.visible_to(_LOOP).select_related("client", "site").get(pk=check.device_id)
+    if device.status != DeviceStatus.APPROVED or check.gone_at is not None:
+        return None
+    if Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk, state__in=OPEN_STATES).exists():
+        return None
+    trigger = rules.Trigger(kind=check.kind, target=check.target, status=check.status, reason=check.reason)
+    candidates = (
+        OrderRecord.objects.visible_to(_LOOP)
+        .filter(client=device.client, devices=device, trigger=check.kind, state=OrderState.IN_FORCE)
+        .select_related("runbook")
+        .order_by("installed_at", "pk")
+    )
+    for record in candidates:
+        order, runbook = queries.order_content(record), queries.runbook_content(record.runbook)
+        parameters = rules.parameters_for(order=order, runbook=runbook, trigger=trigger)
+        if parameters is None or not rules.is_in_force(order=order, now=now):
+            continue
+        runs = Job.objects.visible_to(_LOOP).filter(order=record, device=device, created_at__gt=now - rules.DAY)
+        if not rules.runs_left(order=order, runs=runs.exclude(state=JobState.CANCELLED).count()):
+            log.info("order %s has no runs left on %s today", record.pk, device.pk)
+            continue
+        if _open_jobs(device, record.runbook, parameters).exists():
+            continue
+        return _invoke(record, device, ticket, trigger, parameters, now)
+    return None
+
+
+def _invoke(
+    record: OrderRecord,
+    device: Device,
+    ticket: Ticket,
+    trigger: rules.Trigger,
+    parameters: Mapping[str, ParameterValue],
+    now: datetime,
+) -> Job:
+    counter = _next_counter(device)
+    because = f"{trigger.kind} {trigger.target}: {trigger.reason}"
+    invocation = Invocation(
+        job_id=str(uuid4()),
+        order=record.digest,
+        device_id=str(device.pk),
+        counter=counter,
+        parameters=dict(parameters),
+        because=because,
+        expires_at=now + rules.INVOCATION_LIFE,
+    )
+    job: Job = Job.objects.create(
+        id=UUID(invocation.job_id),
+        client=device.client,
+        site=device.site,
+        device=device,
+        runbook=record.runbook,
+        order=record,
+        ticket_id=ticket.pk,
+        parameters=dict(parameters),
+        reason=because,
+        state=JobState.QUEUED,
+        counter=counter,
+        statement=statement_bytes(invocation),
+        envelope=wrap_invocation(invocation),
+        signed_by=record.signed_by,
+        created_at=now,
+        created_by=f"standing order {record.runbook.slug}",
+        expires_at=invocation.expires_at,
+        queued_at=now,
+    )
+    _evidence(
+        job,
+        EvidenceKind.JOB_QUEUED,
+        {"order": record.digest, "signed_by": record.signed_by, "statement": _plain_statement(invocation)},
+        now,
+    )
+    text = f"{record.runbook.title} on {device.name}: queued by the standing order for {record.trigger}."
+    _tell(job, what=JobState.QUEUED, actor=job.created_by, text=text, now=now)
+    _renumber_behind(job, now)
+    return job
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------
+
+
+def _require_able(device: Device) -> None:
+    if device.status != DeviceStatus.APPROVED:
+        raise RunbooksError(f"{device.name} is {device.get_status_display()}: only an approved device takes jobs")
+
+
+def _require_parameters(runbook: Runbook, parameters: Mapping[str, ParameterValue]) -> None:
+    _asked(authorise.complete_parameters, runbook, parameters)
+
+
+def _require_not_open(device: Device, runbook: RunbookRecord, parameters: Mapping[str, ParameterValue]) -> None:
+    same = _open_jobs(device, runbook, parameters).first()
+    if same is not None:
+        raise RunbooksError(f"the same job is {same.get_state_display()} already: {same.pk}")
+
+
+def _open_jobs(device: Device, runbook: RunbookRecord, parameters: Mapping[str, ParameterValue]) -> Any:
+    jobs = Job.objects.visible_to(_LOOP)
+    return jobs.filter(device=device, runbook=runbook, state__in=OPEN_STATES, parameters=dict(parameters))
+
+
+def _asked(rule: Any, *args: Any, **kwargs: Any) -> Any:
+    """A rule of the device asked on the server; its refusal as the service's error."""
+    try:
+        return rule(*args, **kwargs)
+    except Refused as refusal:
+        raise RefusedError(refusal) from None
+
+
+def _runbooks(record: RunbookRecord) -> dict[str, Runbook]:
+    return {record.digest: queries.runbook_content(record)}
+
+
+def _situation(device: Device, *, last_counter: int, now: datetime) -> authorise.Situation:
+    return authorise.Situation(
+        device_id=str(device.pk), client_id=str(device.client_id), now=now, local=now, last_counter=last_counter
+    )
+
+
+def _authorised_job(job: Job, envelope: bytes, now: datetime) -> authorise.Authorised:
+    sent = Job.objects.visible_to(_LOOP).filter(device=job.device).exclude(queued_at=None)
+    last = sent.aggregate(last=Max("counter"))["last"] or 0
+    authorised: authorise.Authorised = _asked(
+        authorise.authorise_job,
+        root=queries.root_newest(),
+        runbooks=_runbooks(job.runbook),
+        envelope=envelope,
+        situation=_situation(job.device, last_counter=last, now=now),
+    )
+    return authorised
+
+
+def _next_counter(device: Device) -> int:
+    """The next counter of the device's commands. Claimed by conditional update: no two commands share one."""
+    devices = Device.objects.visible_to(_LOOP).filter(pk=device.pk)
+    while True:
+        last: int = devices.values_list("job_counter", flat=True).get()
+        if devices.filter(job_counter=last).update(job_counter=last + 1) == 1:
+            return last + 1
+
+
+def _job_statement(
+    *,
+    job_id: UUID,
+    device: Device,
+    runbook: RunbookRecord,
+    parameters: Mapping[str, ParameterValue],
+    reason: str,
+    counter: int,
+    now: datetime,
+) -> JobStatement:
+    return JobStatement(
+        job_id=str(job_id),
+        runbook=runbook.digest,
+        parameters=dict(parameters),
+        client_id=str(device.client_id),
+        devices={str(device.pk): counter},
+        not_before=now - rules.CLOCK_TOLERANCE,
+        expires_at=now + rules.JOB_LIFE,
+        risk=queries.runbook_content(runbook).risk,
+        reason=reason,
+    )
+
+
+def _restate(job: Job, now: datetime) -> None:
+    """Make an unsigned job's statement anew, under the next counter. Signatures it had are void."""
+    job.counter = _next_counter(job.device)
+    statement = _job_statement(
+        job_id=job.pk,
+        device=job.device,
+        runbook=job.runbook,
+        parameters=job.parameters,
+        reason=job.reason,
+        counter=job.counter,
+        now=now,
+    )
+    job.statement, job.expires_at = statement_bytes(statement), statement.expires_at
+    job.envelope, job.signed_by = b"", []
+    job.save()
+
+
+def _renumber_behind(sent: Job, now: datetime) -> None:
+    """Give jobs that still wait for a signature a counter behind the one that was just sent.
+
+    The device takes only rising counters: signed later under its old number, such a job would be refused.
+    """
+    waiting = Job.objects.visible_to(_LOOP).filter(
+        device=sent.device, state=JobState.AWAITING_SIGNATURE, counter__lt=sent.counter
+    )
+    for job in waiting.select_related("device", "runbook").order_by("counter"):
+        _restate(job, now)
+
+
+def _with_signatures_of(envelope: bytes, earlier: bytes) -> bytes:
+    """The envelope with the signatures of an earlier one over the same bytes added, each key once."""
+    new, old = decode(envelope), decode(earlier)
+    have = {signature.keyid for signature in new.signatures}
+    merged = new.signatures + tuple(signature for signature in old.signatures if signature.keyid not in have)
+    return msgspec.json.encode(msgspec.structs.replace(new, signatures=merged), order="deterministic")
+
+
+def _locked(job: Job, scope: Scope) -> Job:
+    """The job as it is now, its row locked to the end of the transaction. Job.DoesNotExist when the scope sees none."""
+    jobs = Job.objects.visible_to(scope).select_for_update(of=("self",))
+    locked: Job = jobs.select_related("client", "site", "device", "runbook").get(pk=job.pk)
+    return locked
+
+
+def _plain_statement(statement: JobStatement | Invocation) -> dict[str, Any]:
+    return plain(statement)
+
+
+def _short(key_ids: Iterable[str]) -> str:
+    return ", ".join(f"key {identifier[:8]}" for identifier in key_ids)
+
+
+def _finished(job: Job) -> dict[str, Any]:
+    return {"device": str(job.device_id), "ticket": job.ticket_id, "state": job.state, "runbook": job.runbook.slug}
+
+
+def _evidence(job: Job, kind: EvidenceKind, payload: Mapping[str, Any], now: datetime) -> None:
+    evidence_append(
+        client=job.client,
+        kind=kind,
+        payload={"runbook": job.runbook.slug, "digest": job.runbook.digest, "device": job.device.name, **payload},
+        now=now,
+        device_id=job.device_id,
+        site_id=job.site_id,
+        ticket_id=job.ticket_id,
+        job_id=str(job.pk),
+    )
+
+
+def _event(job: Job, *, what: str, actor: str, text: str, now: datetime) -> None:
+    JobEvent.objects.create(job=job, at=now, what=what, actor=actor, text=text)
+
+
+def _tell(job: Job, *, what: str, actor: str, text: str, now: datetime, reference: str = "") -> None:
+    """Write a step into the job's timeline, and into its ticket's."""
+    _event(job, what=what, actor=actor, text=text, now=now)
+    if job.ticket_id is not None:
+        ticket = tickets.ticket(scope=_LOOP, number=job.ticket_id)
+        ticket_note_job(
+            ticket=ticket, job_id=str(job.pk), text=text, kind=what, now=now, actor=actor, reference=reference
+        )

@@ -1,0 +1,137 @@
+"""What a statement would do, in words made from the signed bytes alone. No I/O.
+
+The signer shows these words before an operator signs (threat model, D1: server pages can lie), and the console shows
+the same. Values from outside are made harmless for a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from forestall.trust.authorise import complete_parameters
+from forestall.trust.statements import (
+    OPERATOR_SIGNATURES,
+    Invocation,
+    Job,
+    ParameterValue,
+    Runbook,
+    StandingOrder,
+    Step,
+    statement_digest,
+)
+
+ACTION_WORDS: dict[str, str] = {
+    "apt.clean": "Deletes the downloaded package files of apt when they lie on {volume}.",
+    "journal.vacuum": "Deletes archived journals and rotated logs older than {older_than_days} days on {volume}.",
+    "files.delete_older": "Deletes files older than {older_than_days} days named {pattern} below {folder}.",
+    "temporary.delete_older": "Deletes temporary files older than {older_than_days} days on {volume}.",
+    "service.restart": "Restarts the service {service} and waits until it runs.",
+    "backup.rerun": "Runs the backup {backup} again, with the command that the device's own settings name.",
+}
+"""One sentence for each action of the agent, with its arguments."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def harmless(text: str) -> str:
+    """``text`` on one line, without control characters or marks that turn the direction of writing."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def describe(
+    statement: Job | StandingOrder | Invocation, *, runbook: Runbook, device_names: Mapping[str, str] | None = None
+) -> list[str]:
+    """Lines for people: what runs, where, with which effect, until when, and whether it can be undone.
+
+    ``device_names``: device id → name. Names come from the server and are shown beside the id, never instead of it.
+    ValueError when ``runbook`` is not the one the statement names; ``trust.authorise.Refused`` when the parameters
+    do not fit it.
+    """
+    names = device_names or {}
+    if not isinstance(statement, Invocation) and statement_digest(runbook) != statement.runbook:
+        raise ValueError(f"the statement names runbook {statement.runbook}, not {runbook.slug}")
+    lines = [f"{harmless(runbook.title)}: runbook {runbook.slug}, version {runbook.version}, {runbook.risk}"]
+    if isinstance(statement, StandingOrder):
+        return lines + _order_lines(statement, runbook, names)
+    devices = (statement.device_id,) if isinstance(statement, Invocation) else tuple(statement.devices)
+    lines += [f"On {_device(device, names)}" for device in devices]
+    lines += step_words(runbook, complete_parameters(runbook, statement.parameters))
+    lines.append(harmless(runbook.undo))
+    if isinstance(statement, Invocation):
+        lines.append(f"Because: {harmless(statement.because)}")
+    else:
+        lines += [f"Because: {harmless(statement.reason)}", f"Valid from {_at(statement.not_before)}"]
+    lines.append(f"Valid until {_at(statement.expires_at)}")
+    return lines
+
+
+def _order_lines(order: StandingOrder, runbook: Runbook, names: Mapping[str, str]) -> list[str]:
+    defaults = {parameter.name: parameter.default for parameter in runbook.parameters}
+    values: dict[str, ParameterValue] = {}
+    choices: list[str] = []
+    for name, default in defaults.items():
+        listed = order.allowed.get(name, ())
+        if len(listed) > 1:
+            choices.append(f"{name} is one of: {', '.join(map(_value, listed))}")
+        elif not listed and default is None:
+            choices.append(f"{name} has no value: this order cannot run")
+        if len(listed) == 1:
+            values[name] = listed[0]
+        elif not listed and default is not None:
+            values[name] = default
+        else:
+            values[name] = f"<{name}>"
+    return [
+        f"Whenever the check {harmless(order.trigger)} fails, without asking anyone",
+        f"At most {order.runs_per_day} times a day on each device",
+        *(f"On {_device(device, names)}" for device in order.devices),
+        *step_words(runbook, values),
+        *(f"where {choice}" for choice in choices),
+        harmless(runbook.undo),
+        f"Valid from {_at(order.not_before)}",
+        f"Valid until {_at(order.expires_at)}",
+    ]
+
+
+def step_words(runbook: Runbook, values: Mapping[str, ParameterValue]) -> list[str]:
+    """One sentence a step, with the parameters' values in it."""
+    return [_step_words(step, values) for step in runbook.steps]
+
+
+def _step_words(step: Step, values: Mapping[str, ParameterValue]) -> str:
+    arguments: dict[str, str] = {}
+    for name, value in step.arguments.items():
+        if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+            value = values.get(value[1:-1], value)
+        arguments[name] = _value(value)
+    template = ACTION_WORDS.get(step.action)
+    if template is not None and set(re.findall(r"\{(\w+)\}", template)) == set(arguments):
+        return template.format_map(arguments)
+    given = ", ".join(f"{name} = {value}" for name, value in arguments.items()) or "no arguments"
+    return f"Does {harmless(step.action)!r} with {given}: an action this program has no words for."
+
+
+def _value(value: ParameterValue) -> str:
+    return harmless(str(value))
+
+
+def _device(device: str, names: Mapping[str, str]) -> str:
+    return f"{harmless(names[device])} (device {harmless(device)})" if device in names else f"device {harmless(device)}"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def signatures_words(risk_needed: int | None) -> str:
+    """``needs 1 operator``."""
+    if risk_needed is None:
+        return "cannot be signed by operators"
+    return f"needs {risk_needed} operator{'s' if risk_needed != 1 else ''}"
+
+
+def risk_words(runbook: Runbook) -> str:
+    """The risk class and what it asks for: ``change: needs 1 operator``."""
+    return f"{runbook.risk}: {signatures_words(OPERATOR_SIGNATURES[runbook.risk])}"
