@@ -64,25 +64,46 @@ def parse_firewalld(state: str, default_zone: str) -> Ruleset:
 
 
 def parse_nft(text: str) -> Ruleset:
-    """Output of ``nft list ruleset``. Inbound is what the base chains with ``hook input`` say."""
-    active, inbound, rules, in_input = False, "accept", 0, False
+    """Output of ``nft list ruleset``. Inbound is what the base chains with ``hook input`` say, and where they jump."""
+    chains: dict[str, list[str]] = {}
+    inbound: list[str] = []  # base chains at the input hook
+    drops_rest = False
+    chain: str | None = None
+    table = ""
     for raw in text.splitlines():
         line = raw.strip()
-        if re.match(r"(table|chain|set|map|flowtable) ", line):
-            in_input = False
-        elif found := re.match(r"type filter hook (\w+) priority [^;]*;(?: policy (\w+);)?", line):
-            in_input = found[1] == "input"
-            if in_input and found[2] == "drop":
-                active, inbound = True, "drop"
-        elif line and line not in ("}",) and not line.startswith(("type ", "#", "elements", "flags")):
-            rules += 1
-            if in_input and re.search(r"\b(drop|reject)\b", line):
-                active = True
-                if re.fullmatch(r"(counter packets \d+ bytes \d+ )?(drop|reject)( with .*)?", line):
-                    inbound = "drop"  # the last rule takes all that is left
-            elif in_input and re.search(r"\b(jump|goto)\b", line):
-                active = active or bool(re.search(r"\b(drop|reject)\b", text))
-    return Ruleset(active=active, default_inbound="drop" if inbound == "drop" else "accept", rules=rules)
+        if block := re.match(r"(table|chain|set|map|flowtable|counter|quota|limit|ct \w+) (.*?) ?\{", line):
+            table = block[2] if block[1] == "table" else table
+            chain = f"{table} {block[2]}" if block[1] == "chain" else None
+            if chain:
+                chains[chain] = []
+        elif line == "}":
+            chain = None
+        elif chain is None or not line or line.startswith("#"):
+            continue  # elements of a set, comments
+        elif base := re.match(r"type (\w+) hook (\w+) priority [^;]*;(?: policy (\w+);)?", line):
+            if base[1] == "filter" and base[2] == "input":
+                inbound.append(chain)
+                drops_rest = drops_rest or base[3] == "drop"
+        else:
+            chains[chain].append(line)
+    reached, waiting = set(inbound), list(inbound)
+    while waiting:
+        name = waiting.pop()
+        for target in re.findall(r"\b(?:jump|goto) (\S+)", "\n".join(chains.get(name, []))):
+            full = f"{name.rpartition(' ')[0]} {target}"
+            if full not in reached:
+                reached.add(full)
+                waiting.append(full)
+    refuses = any(re.search(r"\b(drop|reject)\b", rule) for name in reached for rule in chains.get(name, []))
+    # A rule without any condition takes all that is left.
+    everything = re.compile(r"(counter packets \d+ bytes \d+ |log [^;]*? )?(drop|reject)( with .*)?")
+    drops_rest = drops_rest or any(everything.fullmatch(rule) for name in inbound for rule in chains[name])
+    return Ruleset(
+        active=drops_rest or refuses,
+        default_inbound="drop" if drops_rest else "accept",
+        rules=sum(len(rules) for rules in chains.values()),
+    )
 
 
 def parse_iptables_save(text: str) -> Ruleset:

@@ -195,7 +195,7 @@ def find_updates(
         package = installed.get(policy.name)
         found.append(
             Update(
-                name=policy.name,
+                name=policy.name.partition(":")[0],
                 installed=policy.installed,
                 candidate=policy.candidate,
                 security=any(is_security(_release(each, releases)) for version in newer for each in version.archives),

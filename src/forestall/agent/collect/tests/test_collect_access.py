@@ -1,6 +1,6 @@
 """Accounts, sudo, sshd, firewall: who may do what here."""
 
-# ruff: noqa: E501 - recorded outputs and tables of cases keep their lines
+# ruff: noqa: E501, E101 - recorded outputs and tables of cases keep their lines
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -266,6 +266,35 @@ def test_nftables_is_understood():
         "policy accept;", "policy accept;\n\t\ttcp dport 22 accept\n\t\tcounter packets 3 bytes 120 drop"
     )
     assert told(outputs={"nft list": last}) == ("nftables", True, "drop", 2)
+
+
+def test_nftables_rules_elsewhere_do_not_count_as_inbound_and_sets_are_no_rules():
+    rules = """\
+table ip filter { # handle 1
+	set banned {
+		type ipv4_addr
+		elements = { 192.0.2.66,
+			     192.0.2.67 }
+	}
+	chain f2b {
+		ip saddr @banned drop
+		return
+	}
+	chain other {
+		accept
+	}
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+		tcp dport 22 jump f2b
+	}
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+		counter packets 0 bytes 0 drop
+	}
+}
+"""
+    assert told(outputs={"nft list": rules}) == ("nftables", True, "accept", 5)
+    assert told(outputs={"nft list": rules.replace("jump f2b", "jump other")}) == ("nftables", False, "accept", 5)
 
 
 def test_iptables_is_understood():

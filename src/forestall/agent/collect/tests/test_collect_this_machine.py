@@ -201,7 +201,7 @@ def test_updates_are_those_that_apt_lists():
         if found:
             expected[found[1], found[4]] = (found[3], found[5], "-security" in found[2])
     document = collect_one("updates", LocalHost())
-    pending = {(each.name.partition(":")[0], each.architecture): each for each in document.pending}
+    pending = {(each.name, each.architecture): each for each in document.pending}
     assert {key: (each.candidate, each.installed) for key, each in pending.items()} == {
         key: (candidate, installed) for key, (candidate, installed, _) in expected.items()
     }
