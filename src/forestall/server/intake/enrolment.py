@@ -7,7 +7,7 @@ from datetime import datetime
 from forestall.server.home import Home
 from forestall.server.intake.refused import RefusedError
 from forestall.server.inventory.services import TokenUnusableError, device_enrol
-from forestall.server.runbooks.models import RootRecord
+from forestall.server.runbooks.queries import root_envelope
 from forestall.trust.keys import private_key, public_bytes, signature_holds
 from forestall.wire.refusals import RefusalCode
 from forestall.wire.session import EnrolReply, EnrolRequest, enrol_message
@@ -23,9 +23,8 @@ def enrol(*, request: EnrolRequest, now: datetime, home: Home) -> EnrolReply:
     )
     if not signature_holds(public=request.public_key, signature=request.signature, message=message):
         raise RefusedError(RefusalCode.SIGNATURE_WRONG, "$.signature: not by $.public_key")
-    root = RootRecord.objects.order_by("-version").first()
-    if root is None:
-        raise RuntimeError("no root of authority is installed; a device cannot enrol without one to pin")
+    # Before the token is used up: without a root there is nothing for the device to pin.
+    root = root_envelope()
     try:
         device = device_enrol(
             token_secret=request.token,
@@ -43,6 +42,6 @@ def enrol(*, request: EnrolRequest, now: datetime, home: Home) -> EnrolReply:
         client=device.client.name,
         site=device.site.name,
         status=device.status,
-        root=bytes(root.envelope),
+        root=root,
         log_key=public_bytes(private_key(home.log_key.read_bytes())),
     )

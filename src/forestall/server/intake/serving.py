@@ -30,6 +30,13 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self.loop.call_later(FIRST_REQUEST_SECONDS, self._hang_up_if_silent)
 
+    def shutdown(self) -> None:
+        # An idle agent does not read, so it would not answer a polite TLS goodbye before its next check-in.
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def _hang_up_if_silent(self) -> None:
         # `cycle` is the request being served or the last one served.
         if self.cycle is None and not self.transport.is_closing():
@@ -48,12 +55,13 @@ def config_make(*, app: Any, address: Address, home: Home) -> tuple[uvicorn.Conf
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=2,
         backlog=2048,
         h11_max_incomplete_event_size=None,
         ssl_certfile=str(certificate_file(home)),

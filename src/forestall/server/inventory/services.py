@@ -233,7 +233,7 @@ def facts_affirm(*, device: Device, affirmed: FactsAffirmed, now: datetime) -> b
         _affirm(kept, rules.believed_time(claimed=affirmed.collected_at, received=now))
         return True
     if affirmed.name in DOCUMENT_BY_NAME:
-        FactsWanted.objects.get_or_create(device=device, name=affirmed.name)
+        FactsWanted.objects.visible_to(_INTAKE).get_or_create(device=device, name=affirmed.name)
     else:
         # A newer agent may know documents that this server does not; asking for one would never end.
         log.info("device %s affirms the unknown document %.40r", device.pk, affirmed.name)
@@ -280,7 +280,7 @@ def refusals_note(*, device_id: UUID, code: str, detail: str, count: int, at: da
     """Count refused messages of a device, per code and hour. A device that is not known is left out."""
     if not Device.objects.visible_to(_INTAKE).filter(pk=device_id).exists():
         return
-    row, _ = IntakeRefusal.objects.get_or_create(
+    row, _ = IntakeRefusal.objects.visible_to(_INTAKE).get_or_create(
         device_id=device_id,
         code=code,
         hour=at.replace(minute=0, second=0, microsecond=0),
