@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from forestall.cli.errors import CommandError
@@ -76,48 +75,47 @@ def _show(console: Console, bundle: Path, verdict: Verdict, *, compared: bool) -
 
 
 def _facts(console: Console, verdict: Verdict) -> None:
-    table = Table.grid(padding=(0, 2))
     if verdict.exported_at is not None:
-        table.add_row("Exported", Text(f"{_time(verdict.exported_at)} by {verdict.exported_by}, {verdict.covers}"))
+        _row(console, "Exported", Text(f"{_time(verdict.exported_at)} by {verdict.exported_by}, {verdict.covers}"))
         devices = sum(len(client.devices) for client in verdict.clients)
-        table.add_row(
-            "Records", Text(f"{verdict.entries}, of which {verdict.device_signed} signed by {devices} devices")
+        _row(
+            console, "Records", Text(f"{verdict.entries}, of which {verdict.device_signed} signed by {devices} devices")
         )
     if verdict.log_key:
         known = "as pinned" if verdict.pinned else "not pinned"
-        table.add_row("Log key", Text(f"{verdict.log_key} ({known})"))
+        _row(console, "Log key", Text(f"{verdict.log_key} ({known})"))
     if verdict.root_version is not None:
-        table.add_row("Authority", Text(f"root version {verdict.root_version}, signed by its own threshold"))
-    console.print(table)
+        _row(console, "Authority", Text(f"root version {verdict.root_version}, signed by its own threshold"))
     console.print()
 
 
 def _client(console: Console, client: ClientVerdict) -> None:
     console.print(Text(client.name, "bold"))
-    table = Table.grid(padding=(0, 2))
-    table.add_row("  Entries", Text(f"{client.entries}, {_time(client.first_at)} to {_time(client.last_at)}"))
+    _row(console, "  Entries", Text(f"{client.entries}, {_time(client.first_at)} to {_time(client.last_at)}"))
     if client.erased:
-        table.add_row(
-            "  Erased", Text(f"{client.erased}: content gone, place and proof kept, each named by a later entry")
+        _row(
+            console,
+            "  Erased",
+            Text(f"{client.erased}: content gone, place and proof kept, each named by a later entry"),
         )
     late = client.slowest_checkpoint_seconds > CHECKPOINT_WITHIN.total_seconds()
     longest = f"longest wait for one {client.slowest_checkpoint_seconds:.0f} s"
-    table.add_row(
+    _row(
+        console,
         "  Checkpoints",
         Text.assemble(
             f"{client.checkpoints}, last {_time(client.checkpoint_at)}, ", (longest, "yellow" if late else "")
         ),
     )
-    table.add_row("  Root", Text(client.root))
+    _row(console, "  Root", Text(client.root))
     if client.kept_size is not None:
-        table.add_row("  Kept", Text(f"begins with the {client.kept_size} entries whose checkpoint you kept"))
+        _row(console, "  Kept", Text(f"begins with the {client.kept_size} entries whose checkpoint you kept"))
     for device in client.devices[:DEVICES_SHOWN]:
         vouches = f", saw this log up to entry #{device.vouches_for - 1}" if device.vouches_for else ""
         signed = f"{_count(device.signed, 'record')} signed{vouches}"
-        table.add_row("  Device", Text(f"{device.id}: {signed}; key {device.key[:16]}…"))
+        _row(console, "  Device", Text(f"{device.id}: {signed}; key {device.key[:16]}…"))
     if len(client.devices) > DEVICES_SHOWN:
-        table.add_row("", Text(f"and {_count(len(client.devices) - DEVICES_SHOWN, 'more device')} (--json lists all)"))
-    console.print(table)
+        _row(console, "", Text(f"and {_count(len(client.devices) - DEVICES_SHOWN, 'more device')} (--json lists all)"))
     console.print()
 
 
@@ -151,6 +149,11 @@ def _not_shown(verdict: Verdict, *, compared: bool) -> list[str]:
         lines.append(f"Client {client}, of whom you kept a checkpoint: this bundle does not cover it.")
     lines.append("That what the server recorded in its own words is true: only that it was not changed afterwards.")
     return lines
+
+
+def _row(console: Console, label: str, text: Text) -> None:
+    # No table: it would break fingerprints over two lines.
+    console.print(Text.assemble((f"{label:<13}", "dim"), text))
 
 
 def _count(number: int, thing: str) -> str:
