@@ -27,7 +27,7 @@ from forestall.wire.session import (
 NAMES = ("cpu.used_percent", "memory.available_percent", "disk.used_percent{volume=/}")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server refused."""
 
     def __init__(self, status, refusal):
@@ -73,10 +73,10 @@ class Client:
             self.connection = None
 
     def ask(self, method, path, body=b"", headers=None):
-        """The body of a success; Refused otherwise."""
+        """The body of a success; RefusedError otherwise."""
         status, answer = self.request(method, path, body, headers)
         if status != 200:
-            raise Refused(status, msgspec.msgpack.decode(answer, type=Refusal))
+            raise RefusedError(status, msgspec.msgpack.decode(answer, type=Refusal))
         return answer
 
     def enrol(self, token, *, hostname="reception-pc", signer=None):
@@ -99,7 +99,7 @@ class Client:
         return msgspec.msgpack.decode(self.ask("GET", codec.CHALLENGE_PATH), type=ChallengeReply).challenge
 
     def open(self, *, challenge=None, signer=None):
-        challenge = challenge or self.challenge()
+        challenge = self.challenge() if challenge is None else challenge
         message = session_message(device_id=self.device_id, challenge=challenge)
         request = SessionRequest(
             device_id=self.device_id, challenge=challenge, signature=(signer or self.key).sign(message)
@@ -109,8 +109,18 @@ class Client:
         self.sequence = self.session.next_sequence
         return self.session
 
-    def make(self, *, sequence=None, values=(10.0, 60.0, 40.0), names=NAMES, made_at=None, times=None, with_names=True, **more):
-        """A check-in of one row of samples."""
+    def make(
+        self,
+        *,
+        sequence=None,
+        values=(10.0, 60.0, 40.0),
+        names=NAMES,
+        made_at=None,
+        times=None,
+        with_names=True,
+        **more,
+    ):
+        """A check-in of one row of samples; ``values=None``: without samples."""
         now = time.time()
         block = None
         if values is not None:
@@ -121,7 +131,7 @@ class Client:
                 names=list(names) if with_names else None,
             )
         return CheckIn(
-            sequence=sequence or self.sequence,
+            sequence=self.sequence if sequence is None else sequence,
             made_at=made_at or datetime.fromtimestamp(now, UTC),
             boot_id="boot-1",
             agent_version="1.0",

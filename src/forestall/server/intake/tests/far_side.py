@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - Django is set up before the models are imported
 """The rest of the server, for tests of the real intake process: its own process on the same data folder.
 
 Reads one JSON request a line (``{"do": name, ...}``), answers one line.
