@@ -113,7 +113,7 @@ def test_what_was_kept_is_compared(option: str, bench: Workbench, acme: ClientLo
         code, text = run(option, memory, now)
         assert code == 0
         assert "begins with the 3 entries whose checkpoint you kept" in text
-        assert "Erased 1: content gone" in text
+        assert "Erased 1: place and proof kept" in text
     acme.records[0] = replace(acme.records[0], salt=bytes(32))
     acme.records = acme.records[:2]
     acme.checkpoints = []
