@@ -181,12 +181,16 @@ def _apply(row: Row, check_in: CheckIn | codec.WireError | None, applied: _Appli
     if not isinstance(check_in, CheckIn):
         _set_aside(row, device, "check-in", str(check_in), now)
         return
+    before = applied.news.get(row.device)
+    offset = before.offset if before is not None else None
+    if row.sent_at is not None:
+        offset = (row.sent_at - row.received_at) / 1000
     applied.news[row.device] = _DeviceNews(
         received=row.received,
         made_at=check_in.made_at,
         boot_id=check_in.boot_id[:64],
         agent_version=check_in.agent_version[:40],
-        offset=None if row.sent_at is None else (row.sent_at - row.received_at) / 1000,
+        offset=offset,
     )
     if row.crossed:
         applied.crossed.setdefault(row.device, {}).update(dict.fromkeys(row.crossed.split("\n")))

@@ -122,7 +122,8 @@ def test_a_check_in_with_a_few_wrong_bytes_never_breaks_intake(ada, data):
         body = zlib.compress(bytes(raw))
         ada.ask("POST", codec.CHECK_IN_PATH, body, ada.headers(body))
     except RefusedError as error:
-        assert error.code in {"malformed", "shape_wrong", "sequence_ahead"}, error
+        if error.code not in {"malformed", "shape_wrong", "sequence_ahead"}:
+            raise
 
 
 SHAPES = {
@@ -291,8 +292,8 @@ def test_a_pending_device_holds_a_session_but_may_not_check_in(world):
             one.check_in()
             break
         except RefusedError as error:
-            assert error.code == "device_pending"
-            assert time.monotonic() < deadline, "an approval binds within a second"
+            if error.code != "device_pending" or time.monotonic() > deadline:
+                raise
             time.sleep(0.05)
 
 
