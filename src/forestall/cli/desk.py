@@ -121,15 +121,13 @@ def checks(*, device: str | None, kind: str | None, status: str | None, as_json:
         print_json(found)
         return 0
     print_table(
-        ("Result", "Device", "Check", "Target", "Why", "Judged"),
+        ("Result", "Device", "Check", "Why"),
         [
             (
                 status_text(one["status"]),
                 one["device"]["name"],
-                one["title"],
-                one["target"],
+                f"{one['title']} {one['target']}".strip(),
                 one["reason"],
-                ago(one["judged_at"]),
             )
             for one in found
         ],

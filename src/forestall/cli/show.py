@@ -44,7 +44,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *,
         return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # The reason is what people read: it gets the room, the others what they need.
+        why = column in {"Why", "Title", ""}
+        table.add_column(column, overflow="fold", ratio=1 if why else None, max_width=None if why else 24)
     for row in rows:
         # Text from devices is data: never read as markup.
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))

@@ -31,6 +31,7 @@ from forestall.server.home import (
 )
 
 BASELINE_SECONDS = 90
+INTAKE_LOOKS_SECONDS = 1.2
 FIRST_CLIENT = "My organisation"
 FIRST_SITE = "Main site"
 FIRST_USERNAME = "admin"
@@ -56,14 +57,14 @@ def prepare(home: Home) -> None:
     from forestall.server.intake.certificates import certificates_ensure
     from forestall.trust.keys import new_key, private_bytes
 
-    for folder in (home.root, home.server, home.logs, home.run, home.agent):
+    for folder in (home.root, home.server, home.server / "static", home.logs, home.run, home.agent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     read_or_make_secret(home.secret_key)
     read_or_make_secret(home.session_secret)
     if not home.log_key.exists():
         write_private(home.log_key, private_bytes(new_key()))
     say("Keys of this server")
-    call_command("migrate", interactive=False, verbosity=0)
+    call_command("migrate", run_syncdb=True, interactive=False, verbosity=0)
     say("Database")
     certificates_ensure(home=home, address=intake_address(), now=datetime.now(UTC))
     say("Certificates")
@@ -160,6 +161,8 @@ def enrol(home: Home) -> None:
         )
     if device.status == "pending":
         device_approve(device=device, scope=scope, now=now)
+        # Intake reads the devices anew each second; an agent that comes before that is told to wait.
+        time.sleep(INTAKE_LOOKS_SECONDS)
     say(f"This machine enrolled as {device.name}")
 
 
@@ -167,26 +170,31 @@ def baseline(home: Home) -> None:
     """Wait for this machine's first facts and their judgement, then say in one line what was found."""
     from forestall.server.checks.queries import checks
     from forestall.server.inventory.queries import devices, facts_meta
+    from forestall.server.outbox.models import OutboxEvent
     from forestall.server.people.scope import Scope
+    from forestall.wire.facts import DOCUMENT_BY_NAME
 
     scope = Scope.system("forestall up")
     device_id = UUID(json.loads((home.agent / "enrolment.json").read_text())["device_id"])
     deadline = time.monotonic() + BASELINE_SECONDS
+    device = devices(scope=scope).get(pk=device_id)
     while True:
-        device = devices(scope=scope).get(pk=device_id)
-        documents = facts_meta(scope=scope, device=device)
-        own = checks(scope=scope).filter(device=device, gone_at=None)
-        counts: dict[str, int] = {}
-        for status in own.values_list("status", flat=True):
-            counts[status] = counts.get(status, 0) + 1
-        if device.last_check_in_at and {"updates", "services", "volumes"} <= set(documents) and counts.get("pass"):
+        missing = set(DOCUMENT_BY_NAME) - set(facts_meta(scope=scope, device=device))
+        # What arrived is judged once nobody is left to be told of it.
+        waiting = OutboxEvent.objects.filter(subject=str(device_id)).exists()
+        if not missing and not waiting:
             break
         if time.monotonic() > deadline:
+            what = (
+                f"these facts did not arrive: {', '.join(sorted(missing))}" if missing else "the facts were not judged"
+            )
             raise InstallationError(
-                f"no baseline within {BASELINE_SECONDS} s: {len(documents)} facts documents and "
-                f"{sum(counts.values())} checks so far; see {home.logs}/agent.log and worker.log"
+                f"no baseline within {BASELINE_SECONDS} s: {what}; see {home.logs}/agent.log and worker.log"
             )
         time.sleep(0.2)
+    counts: dict[str, int] = {}
+    for status in checks(scope=scope).filter(device=device).values_list("status", flat=True):
+        counts[status] = counts.get(status, 0) + 1
     problems = counts.get("fail", 0) + counts.get("warn", 0)
     unseen = counts.get("unknown", 0) + counts.get("stale", 0)
     say(f"Baseline: {problems} need attention, {counts.get('pass', 0)} pass, {unseen} could not be seen")

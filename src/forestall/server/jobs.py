@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from forestall.server.alerts.services import alerts_tick
+from forestall.server.alerts.services import alerts_tick, notifications_send
 from forestall.server.checks.services import checks_judge_due
 from forestall.server.evidence.services import checkpoints_sign
 from forestall.server.home import Home
@@ -43,6 +43,7 @@ SCHEDULE: tuple[Line, ...] = (
     Line("route events", 0.3, lambda c, now: events_route(table=HANDLERS, now=now)),
     Line("judge what is due", 5, lambda c, now: checks_judge_due(now=now)),
     Line("raise and clear alerts that waited", 5, lambda c, now: alerts_tick(now=now)),
+    Line("send notifications", 5, lambda c, now: notifications_send(now=now)),
     Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("sign checkpoints", 20, sign_checkpoints),

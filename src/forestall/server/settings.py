@@ -65,6 +65,8 @@ WSGI_APPLICATION = "forestall.server.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before the applications' own: the console dresses the sign-in pages of allauth.
+        "DIRS": [PACKAGE / "console" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -28,7 +28,8 @@ def main() -> int:
 
     home = current_home()
     context = Context(home=home, store=open_store(home))
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # It warns whenever a run takes longer than its interval; here that is by design: the next run does what is due.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     scheduler = BlockingScheduler(
         executors={"default": ThreadPoolExecutor(len(SCHEDULE))},
         # One at a time and never a queue of missed runs: each run does all that is due.
