@@ -77,10 +77,10 @@ def _show(console: Console, bundle: Path, verdict: Verdict, *, compared: bool) -
 def _facts(console: Console, verdict: Verdict) -> None:
     if verdict.exported_at is not None:
         _row(console, "Exported", Text(f"{_time(verdict.exported_at)} by {verdict.exported_by}, {verdict.covers}"))
-        devices = sum(len(client.devices) for client in verdict.clients)
-        _row(
-            console, "Records", Text(f"{verdict.entries}, of which {verdict.device_signed} signed by {devices} devices")
-        )
+        signers = sum(bool(device.signed) for client in verdict.clients for device in client.devices)
+        signed = f"{verdict.device_signed} in the own words of {_count(signers, 'device')}"
+        label = "Records" if verdict.valid else "Good so far"
+        _row(console, label, Text(f"{verdict.entries}, of which {signed}"))
     if verdict.log_key:
         known = "as pinned" if verdict.pinned else "not pinned"
         _row(console, "Log key", Text(f"{verdict.log_key} ({known})"))
@@ -93,29 +93,21 @@ def _client(console: Console, client: ClientVerdict) -> None:
     console.print(Text(client.name, "bold"))
     _row(console, "  Entries", Text(f"{client.entries}, {_time(client.first_at)} to {_time(client.last_at)}"))
     if client.erased:
-        _row(
-            console,
-            "  Erased",
-            Text(f"{client.erased}: content gone, place and proof kept, each named by a later entry"),
-        )
+        _row(console, "  Erased", Text(f"{client.erased}: place and proof kept, each owned up to by a later entry"))
+    signed = f"{client.checkpoints}, last {_time(client.checkpoint_at)}, "
     late = client.slowest_checkpoint_seconds > CHECKPOINT_WITHIN.total_seconds()
-    longest = f"longest wait for one {client.slowest_checkpoint_seconds:.0f} s"
-    _row(
-        console,
-        "  Checkpoints",
-        Text.assemble(
-            f"{client.checkpoints}, last {_time(client.checkpoint_at)}, ", (longest, "yellow" if late else "")
-        ),
-    )
+    longest = (f"longest wait for one {client.slowest_checkpoint_seconds:.0f} s", "yellow" if late else "")
+    _row(console, "  Checkpoints", Text.assemble(signed, longest))
     _row(console, "  Root", Text(client.root))
     if client.kept_size is not None:
         _row(console, "  Kept", Text(f"begins with the {client.kept_size} entries whose checkpoint you kept"))
     for device in client.devices[:DEVICES_SHOWN]:
         vouches = f", saw this log up to entry #{device.vouches_for - 1}" if device.vouches_for else ""
-        signed = f"{_count(device.signed, 'record')} signed{vouches}"
-        _row(console, "  Device", Text(f"{device.id}: {signed}; key {device.key[:16]}…"))
-    if len(client.devices) > DEVICES_SHOWN:
-        _row(console, "", Text(f"and {_count(len(client.devices) - DEVICES_SHOWN, 'more device')} (--json lists all)"))
+        said = f"{_count(device.signed, 'record')} signed{vouches}"
+        _row(console, "  Device", Text(f"{device.id}: {said}; key {device.key[:16]}…"))
+    more = len(client.devices) - DEVICES_SHOWN
+    if more > 0:
+        _row(console, "", Text(f"and {_count(more, 'more device')} (--json lists all)"))
     console.print()
 
 
@@ -153,7 +145,7 @@ def _not_shown(verdict: Verdict, *, compared: bool) -> list[str]:
 
 def _row(console: Console, label: str, text: Text) -> None:
     # No table: it would break fingerprints over two lines.
-    console.print(Text.assemble((f"{label:<13}", "dim"), text))
+    console.print(Text.assemble((f"{label:<15}", "dim"), text))
 
 
 def _count(number: int, thing: str) -> str:
