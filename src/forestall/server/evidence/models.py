@@ -13,6 +13,8 @@ from forestall.ledger.merkle import Frontier
 from forestall.server.people.models import Client
 from forestall.server.people.scope import ScopedModel
 
+MAX_JOB_ID = 64
+
 
 class ClientLog(ScopedModel):
     """Where a client's log ends. Whoever appends takes this row, so that two writers cannot fork the log."""
@@ -47,7 +49,7 @@ class Entry(ScopedModel):
     device_id = models.UUIDField(null=True, blank=True)
     site_id = models.UUIDField(null=True, blank=True)
     ticket_id = models.BigIntegerField(null=True, blank=True)
-    job_id = models.CharField(max_length=64, blank=True)
+    job_id = models.CharField(max_length=MAX_JOB_ID, blank=True)
     leaf = models.TextField()
     leaf_hash = models.BinaryField(max_length=32)
     salt = models.BinaryField(max_length=32)

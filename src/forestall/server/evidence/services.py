@@ -15,7 +15,7 @@ from forestall.ledger import merkle, records
 from forestall.ledger.signed import signed_text
 from forestall.server.evidence import rules
 from forestall.server.evidence.kinds import EvidenceKind
-from forestall.server.evidence.models import CheckpointRecord, ClientLog, Entry, LogNode
+from forestall.server.evidence.models import MAX_JOB_ID, CheckpointRecord, ClientLog, Entry, LogNode
 from forestall.server.evidence.rules import EvidenceError
 from forestall.server.people.models import Client
 from forestall.server.people.scope import Permission, Scope
@@ -58,10 +58,15 @@ def evidence_append(
         raise OutsideTransactionError(f"{kind}: append evidence in the transaction of the act")
     if now.tzinfo is None:
         raise EvidenceError(f"{kind}: the time {now} names no time zone")
+    if len(job_id) > MAX_JOB_ID:
+        raise EvidenceError(f"{kind}: a job id of {len(job_id)} characters, at most {MAX_JOB_ID}")
     # The row lock (PostgreSQL) or the write transaction (SQLite) makes appenders take turns. The conditional update
     # below holds even where neither was taken.
-    ClientLog.objects.visible_to(_SELF).get_or_create(client=client)
-    log = ClientLog.objects.visible_to(_SELF).select_for_update().get(client=client)
+    rows = ClientLog.objects.visible_to(_SELF).filter(client=client)
+    log = rows.select_for_update().first()
+    if log is None:
+        rows.get_or_create(client=client)
+        log = rows.select_for_update().get()
     salt, device = secrets.token_bytes(records.SALT_BYTES), None if device_id is None else str(device_id)
     try:
         content = records.content_bytes(
