@@ -1,0 +1,76 @@
+"""Backups: a day, two hours of grace, and the last run."""
+
+from forestall.server.checks.result import Risk
+from forestall.server.checks.tests.story import FAIL, PASS, UNKNOWN, WARN, ago, judged, known_with
+from forestall.wire.facts import BackupRepository, Backups, Gap
+
+
+def repository(**fields) -> BackupRepository:
+    return BackupRepository(**{"name": "nightly", "tool": "restic", "location": "/backup/nightly", **fields})
+
+
+def backups(*repositories, tools=(), gaps=(), previous=None, **policy):
+    known = known_with(Backups(repositories=repositories, tools=tools, gaps=gaps))
+    return judged("backup_age", known, previous=previous, **policy)
+
+
+def test_no_backup_at_all_protects_nothing():
+    result = backups(tools=("restic",))[""]
+    assert (result.status, result.risk) == (FAIL, Risk.HIGH)
+    assert "Nothing protects this device" in result.reason
+    assert "restic" in result.reason
+
+
+def test_no_backup_found_where_not_all_could_be_seen_is_unknown():
+    result = backups(gaps=(Gap(what="repositories in /root", why="needs root"),))[""]
+    assert result.status is UNKNOWN
+    assert "needs root" in result.reason
+
+
+def test_age_counts_24_hours_and_two_of_grace():
+    assert [backups(repository(last_success_at=ago(hours=h)))["nightly"].status for h in (1, 23.9, 24, 25.9, 26)] == [
+        PASS, PASS, WARN, WARN, FAIL,
+    ]  # fmt: skip
+    assert "30 h old" in backups(repository(last_success_at=ago(hours=30)))["nightly"].reason
+
+
+def test_a_failed_last_run_fails_however_young_the_last_good_one_is():
+    result = backups(
+        repository(
+            last_success_at=ago(hours=3),
+            last_run_at=ago(hours=1),
+            last_run_ok=False,
+            last_run_detail="it is locked",
+        )
+    )["nightly"]
+    assert result.status is FAIL
+    assert "failed on 2026-11-23 08:00 UTC: it is locked. The last good backup is 3 h old" in result.reason
+
+
+def test_a_failure_before_the_last_success_is_over():
+    run = repository(last_success_at=ago(hours=1), last_run_at=ago(hours=3), last_run_ok=False)
+    assert backups(run)["nightly"].status is PASS
+
+
+def test_a_repository_that_cannot_be_read_is_unknown():
+    result = backups(repository(unknown_why="password needed"))["nightly"]
+    assert result.status is UNKNOWN
+    assert "password needed" in result.reason
+
+
+def test_a_repository_without_any_backup_fails():
+    assert "never completed" in backups(repository())["nightly"].reason
+    assert backups(repository())["nightly"].status is FAIL
+
+
+def test_a_backup_from_the_future_is_a_wrong_clock_and_does_not_pass():
+    assert backups(repository(last_success_at=ago(hours=-5)))["nightly"].status is UNKNOWN
+
+
+def test_the_first_backup_ends_the_complaint_that_there_is_none():
+    results = backups(repository(last_success_at=ago(hours=1)), previous={"": FAIL})
+    assert {target: result.status for target, result in results.items()} == {"": PASS, "nightly": PASS}
+
+
+def test_protected_in_another_way_by_policy():
+    assert backups(required=False)[""].status is PASS
