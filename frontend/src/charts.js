@@ -8,8 +8,14 @@ const SHORTEST_ZOOM_S = 120;
 const sync = uPlot.sync("page");
 const charts = new Map(); // figure → {plot, observer}
 
-function colour(name, element = document.documentElement) {
-  return getComputedStyle(element).getPropertyValue(name).trim();
+const probe = document.createElement("span");
+probe.hidden = true;
+document.body.append(probe);
+
+// A canvas cannot read light-dark(): let an element resolve the variable to the colour of the theme.
+function colour(name) {
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
 }
 
 function palette() {
@@ -20,33 +26,20 @@ function withAlpha(value, alpha) {
   return `color-mix(in srgb, ${value} ${Math.round(alpha * 100)}%, transparent)`;
 }
 
-const STEPS = {
-  binary: [
-    [1024 ** 4, "Ti"],
-    [1024 ** 3, "Gi"],
-    [1024 ** 2, "Mi"],
-    [1024, "Ki"],
-  ],
-  decimal: [
-    [1e12, "T"],
-    [1e9, "G"],
-    [1e6, "M"],
-    [1e3, "k"],
-  ],
-};
+const PREFIXES = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
 
 function inWords(value, unit) {
   if (value == null) return "no data";
-  const binary = unit === "B" || unit === "B/s";
-  const large = binary ? STEPS.binary : unit === "" ? STEPS.decimal : [];
-  for (const [size, prefix] of large) {
-    if (Math.abs(value) >= size) {
-      return `${(value / size).toFixed(1).replace(/\.0$/, "")}${binary ? " " : ""}${prefix}${unit}`;
+  if (unit === "B" || unit === "B/s" || unit === "") {
+    for (const [size, prefix] of PREFIXES) {
+      if (Math.abs(value) >= size) return `${trimmed(value / size, 1)} ${prefix}${unit}`;
     }
   }
-  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 1 ? 1 : 2;
-  const text = value.toFixed(digits).replace(/\.0+$/, "");
-  return unit === "%" || unit === "" ? text + (unit && " %") : `${text} ${unit}`;
+  return `${trimmed(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 1 ? 1 : 2)} ${unit}`.trim();
+}
+
+function trimmed(value, digits) {
+  return value.toFixed(digits).replace(/\.0+$/, "");
 }
 
 // Maintenance windows behind the lines, thresholds across them, the past dimmed where nothing was heard.

@@ -1,0 +1,97 @@
+"""Who may open which page. A view that declares no permission stops the server from starting.
+
+``@page(permission=...)`` is the only way to a view: it asks for sign-in, reads the person's scope afresh from the
+database, refuses what the scope lacks, and turns "may not see it" and "is not there" into the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import URLPattern, URLResolver
+
+from forestall.server.console.shell import render_absent, render_refused
+from forestall.server.people.models import Person
+from forestall.server.people.queries import scope_of
+from forestall.server.people.scope import NotAllowedError, Permission, Scope
+
+View = Callable[..., HttpResponse]
+
+DECLARED = "forestall_permission"
+"""Attribute of a view that says who may open it."""
+
+
+class SignedIn:
+    """The permission of a page that any signed-in person may open, whatever their role."""
+
+
+SIGNED_IN = SignedIn()
+
+
+class PageRequest(HttpRequest):
+    """What a view of the console receives."""
+
+    scope: Scope
+    person: Person
+
+
+def page(
+    *, permission: Permission | SignedIn, methods: Sequence[str] = ("GET", "HEAD"), change: Permission | None = None
+) -> Callable[[View], View]:
+    """Declare who may open a view; ``change`` is asked for besides when the request changes something (POST)."""
+
+    def declare(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
+            if request.method not in methods:
+                return HttpResponseNotAllowed(methods)
+            person = cast(Person, request.user)
+            asked = cast(PageRequest, request)
+            asked.person, asked.scope = person, scope_of(person)
+            try:
+                if isinstance(permission, Permission):
+                    asked.scope.require(permission)
+                if change is not None and request.method == "POST":
+                    asked.scope.require(change)
+                return view(asked, *args, **kwargs)
+            except NotAllowedError as refusal:
+                return render_refused(asked, refusal)
+            except (ObjectDoesNotExist, Http404):
+                # One answer for "not yours" and "not there": whoever guesses an address learns nothing (V8).
+                return render_absent(asked)
+
+        setattr(guarded, DECLARED, permission)
+        return guarded
+
+    return declare
+
+
+@register()
+def every_view_declares_a_permission(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """System check: an address of the console whose view is not declared with ``@page``."""
+    from forestall.server.console import urls
+
+    return [
+        Error(f"the view of {where!r} declares no permission: use @page(permission=...)", id="console.E001")
+        for where, view in _views(urls.urlpatterns)
+        if not hasattr(view, DECLARED)
+    ]
+
+
+def _views(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for pattern in patterns:
+        where = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            found += _views(pattern.url_patterns, where)
+        else:
+            found.append((where, pattern.callback))
+    return found

@@ -1,0 +1,367 @@
+"""The queue and a ticket: its story, its clocks, what a person can do, and what the system proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html
+
+from forestall.server.calendar.rules import Segment
+from forestall.server.checks.result import Status
+from forestall.server.console import parts, words
+from forestall.server.console.access import PageRequest, page
+from forestall.server.console.clocks import clock_part, is_at_risk
+from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Table
+from forestall.server.console.proposals import proposals_of
+from forestall.server.console.shell import render_page
+from forestall.server.people.models import Person
+from forestall.server.people.roles import Role
+from forestall.server.people.scope import Permission, Scope
+from forestall.server.reports import queries as reports
+from forestall.server.tickets import queries, services
+from forestall.server.tickets.models import Ticket, TicketState
+from forestall.server.tickets.queries import QueueRow, TimelineRow
+from forestall.server.tickets.rules import ClockKind, Priority
+
+DONE_SHOWN = 100
+PRIORITY_TAG = {Priority.URGENT: "fail", Priority.STANDARD: "", Priority.LOW: ""}
+
+
+@page(permission=Permission.TICKET_VIEW)
+def tickets(request: PageRequest) -> HttpResponse:
+    now, scope = timezone.now(), request.scope
+    show = request.GET.get("show", "open")
+    queue = queries.queue(scope=scope, now=now)
+    search = request.GET.get("q", "").strip()
+    mine = request.GET.get("owner", "")
+    rows = [row for row in queue if _fits(row.ticket, search, mine, request.person)]
+    table = _done_table(request, search, mine, now) if show == "done" else _queue_table(rows, bool(queue), now)
+    filters = parts.Filters(
+        choices=[
+            parts.choice("show", "State", [("", "Open"), ("done", "Resolved and closed")], show),
+            parts.choice("owner", "Owner", [("", "Anyone's"), ("me", "Mine"), ("nobody", "Nobody's")], mine),
+        ],
+        search=search,
+        placeholder="Filter tickets",
+    )
+    return render_page(
+        request,
+        "tickets",
+        {"sentence": queue_sentence(queue, now), "table": table, "filters": filters},
+        section="tickets",
+        title="Tickets",
+        data_at=now,
+    )
+
+
+def queue_sentence(queue: list[QueueRow], now: datetime) -> parts.Html:
+    """The answer before the queue."""
+    if not queue:
+        return "No ticket is open: nothing waits for a person."
+    said = [format_html("<b>{}</b> open", words.plural(len(queue), "ticket"))]
+    breached = sum(row.clock.percent >= 100 for row in queue)
+    at_risk = [row for row in queue if is_at_risk(row.clock) and row.clock.percent < 100]
+    nobody = sum(row.ticket.owner is None for row in queue)
+    if breached:
+        said.append(format_html("<b>{}</b> past the SLA", breached))
+    if at_risk:
+        first = min(at_risk, key=lambda row: row.clock.due_at or now)
+        due = first.clock.due_at
+        when = f", the first at {words.clock_time(due, now, first.ticket.client.timezone)}" if due else ""
+        said.append(format_html("{} at risk{}", words.plural(len(at_risk), "SLA"), when))
+    if nobody:
+        said.append(format_html('<a href="?owner=nobody">{} without an owner</a>', nobody))
+    return format_html("{}.", parts.joined(said, separator="; "))
+
+
+def _fits(ticket: Ticket, search: str, owner: str, person: Person) -> bool:
+    if (owner == "me" and ticket.owner_id != person.pk) or (owner == "nobody" and ticket.owner_id is not None):
+        return False
+    text = f"{ticket.number} {ticket.title} {ticket.device.name} {ticket.client.name}".lower()
+    return all(word in text for word in search.lower().split())
+
+
+def priority_part(priority: str) -> parts.Html:
+    kind = PRIORITY_TAG[Priority(priority)]
+    return parts.tag(priority, kind)
+
+
+def _queue_table(rows: list[QueueRow], any_open: bool, now: datetime) -> Table:  # noqa: FBT001
+    return Table(
+        caption="Open tickets, the one to work on next first",
+        columns=[
+            Column("Ticket", "lead wide"),
+            Column("Clock", "second"),
+            Column("Priority"),
+            Column("State"),
+            Column("Owner"),
+            Column("Open since"),
+            Column("Next"),
+        ],
+        rows=[
+            Row(
+                key=f"ticket-{row.ticket.number}",
+                cells=[
+                    parts.link(
+                        f"/tickets/{row.ticket.number}/",
+                        f"#{row.ticket.number} {row.ticket.title}",
+                        f"{row.ticket.device.name} · {row.ticket.client.name} · {row.ticket.site.name}",
+                    ),
+                    parts.clock(clock_part(row.clock)),
+                    priority_part(row.ticket.priority),
+                    TicketState(row.ticket.state).label,
+                    row.ticket.owner.username
+                    if row.ticket.owner
+                    else parts.none("no routing rule chose one", "nobody"),
+                    parts.moment(row.ticket.opened_at, now),
+                    row.next_step,
+                ],
+            )
+            for row in rows
+        ],
+        empty=Empty("No ticket fits", "Every open ticket is left out by the filter above.", href="?", action="Show all")
+        if any_open
+        else Empty(
+            "Nothing is open",
+            "A ticket opens by itself when a check fails and nothing explains it: no maintenance window, no flapping. "
+            "It gets an owner, a priority and a clock, and closes when the check passes again.",
+            command="forestall drill disk",
+        ),
+    )
+
+
+def _done_table(request: PageRequest, search: str, owner: str, now: datetime) -> Table:
+    found = queries.tickets(scope=request.scope).filter(state__in=["resolved", "closed"]).order_by("-resolved_at")
+    rows = [t for t in found[:DONE_SHOWN] if _fits(t, search, owner, request.person)]
+    return Table(
+        caption="Resolved and closed tickets, newest first",
+        columns=[
+            Column("Ticket", "lead wide"),
+            Column("Done", "second"),
+            Column("How"),
+            Column("By"),
+            Column("Verified"),
+        ],
+        rows=[
+            Row(
+                key=f"ticket-{ticket.number}",
+                cells=[
+                    parts.link(
+                        f"/tickets/{ticket.number}/",
+                        f"#{ticket.number} {ticket.title}",
+                        f"{ticket.device.name} · {ticket.client.name}",
+                    ),
+                    parts.moment(ticket.resolved_at, now),
+                    parts.text(TicketState(ticket.state).label, ticket.close_reason),
+                    ticket.resolved_by,
+                    parts.moment(ticket.verified_at, now, "not verified"),
+                ],
+            )
+            for ticket in rows
+        ],
+        empty=Empty("No ticket is done yet", "Resolved and closed tickets stay here, with their service reports."),
+    )
+
+
+@page(permission=Permission.TICKET_VIEW)
+def ticket(request: PageRequest, number: int) -> HttpResponse:
+    now, scope = timezone.now(), request.scope
+    found = queries.ticket(scope=scope, number=number)
+    alerts = list(queries.alerts_of(scope=scope, ticket=found))
+    clocks = [
+        clock_part(queries.clock(ticket=found, now=now, kind=kind), large=True)
+        for kind in (ClockKind.RESPONSE, ClockKind.RESOLUTION)
+    ]
+    story = queries.timeline(scope=scope, ticket=found)
+    checks = [alert.check_row for alert in alerts if alert.check_row is not None]
+    context = {
+        "ticket": found,
+        "crumbs": format_html('<a href="/tickets/">Tickets</a> › #{}', found.number),
+        "sentence": ticket_sentence(found, checks[0].reason if checks else "", now),
+        "clocks": clocks,
+        "clock_reasons": _clock_reasons(found, now),
+        "facts": _facts(found, now),
+        "happenings": [_happening(row) for row in story],
+        "checks": checks,
+        "proposals": [] if found.is_done else proposals_of(scope=scope, ticket=found, checks=checks, now=now),
+        "report": reports.report_of(scope=scope, ticket=found) if scope.may(Permission.REPORT_VIEW) else None,
+        "may_work": scope.may(Permission.TICKET_WORK),
+        "workers": _workers(scope, found),
+        "is_waiting": found.state == TicketState.WAITING,
+    }
+    return render_page(
+        request, "ticket", context, section="tickets", title=f"#{found.number} {found.title}", data_at=now
+    )
+
+
+def ticket_sentence(ticket: Ticket, reason: str, now: datetime) -> parts.Html:
+    """What it is about and how it stands, in one or two sentences."""
+    device = format_html('<a href="/devices/{}/">{}</a>', ticket.device_id, ticket.device.name)
+    owner = ticket.owner.username if ticket.owner else "nobody yet"
+    if ticket.is_done:
+        assert ticket.resolved_at is not None  # noqa: S101 - the database holds it so
+        took = words.span_long(ticket.resolved_at - ticket.opened_at)
+        proof = "a check has shown that it is fixed" if ticket.verified_at else "no check has shown it yet"
+        return format_html(
+            "{} on {}: done by {} after {}; {}.", ticket.state.capitalize(), device, ticket.resolved_by, took, proof
+        )
+    return format_html(
+        "On {}: {} Open for {}, owned by {}.", device, reason, words.span_long(now - ticket.opened_at), owner
+    )
+
+
+def _facts(ticket: Ticket, now: datetime) -> list[Fact]:
+    facts = [
+        Fact("State", TicketState(ticket.state).label),
+        Fact(
+            "Priority",
+            format_html('{} <span class="muted">({} risk)</span>', priority_part(ticket.priority), ticket.risk),
+        ),
+        Fact("Owner", ticket.owner.username if ticket.owner else parts.none("no routing rule chose one", "nobody")),
+        Fact("Device", parts.link(f"/devices/{ticket.device_id}/", ticket.device.name)),
+        Fact("Client", f"{ticket.client.name} · {ticket.site.name}"),
+        Fact("First seen", parts.moment(ticket.first_seen_at, now)),
+        Fact("Opened", parts.moment(ticket.opened_at, now)),
+    ]
+    if ticket.acknowledged_at:
+        facts.append(
+            Fact(
+                "Acknowledged",
+                format_html("{} by {}", parts.moment(ticket.acknowledged_at, now), ticket.acknowledged_by),
+            )
+        )
+    if ticket.verified_at:
+        facts.append(Fact("Verified", parts.moment(ticket.verified_at, now)))
+    if ticket.reopened:
+        facts.append(Fact("Reopened", words.plural(ticket.reopened, "time")))
+    return facts
+
+
+def _clock_reasons(ticket: Ticket, now: datetime) -> list[tuple[Segment, str]]:
+    """Each stretch of the clock that matters now, with why it counted or not; newest last, at most a week's worth."""
+    zone = ticket.client.timezone
+    return [
+        (segment, f"{words.clock_time(segment.start, now, zone)} – {words.clock_time(segment.end, now, zone)}")
+        for segment in queries.clock_explain(ticket=ticket, now=now)[-24:]
+    ]
+
+
+_SHAPES = {
+    "resolved": Status.PASS,
+    "verified": Status.PASS,
+    "closed": Status.PASS,
+    "sla_breach": Status.FAIL,
+    "sla_warning": Status.WARN,
+}
+
+
+def _happening(row: TimelineRow) -> Happening:
+    """A line of the story. Checks have their shape, evidence its reference, people their words."""
+    note: list[parts.Html] = []
+    if row.reference:
+        note.append(format_html('evidence <a href="/evidence/?ref={}">{}</a>', row.reference, row.reference))
+    if row.has_signature:
+        note.append("signed by the device")
+    if row.job_id:
+        note.append(format_html('<a href="/jobs/{}/">job {}</a>', row.job_id, row.job_id))
+    if row.source == "check":
+        new = str((row.detail or {}).get("new", ""))
+        return Happening(
+            row.at, row.text, status=new if new in set(Status) else "", note=parts.joined([row.actor, *note])
+        )
+    if row.source == "notification":
+        return Happening(row.at, f"Told {row.actor}: {row.text}", note=parts.joined([row.kind, *note]))
+    if row.kind == "commented":
+        return Happening(row.at, "Comment", who=row.actor, quote=row.text, note=parts.joined(note))
+    text = row.text or row.kind
+    return Happening(
+        row.at,
+        text[:1].upper() + text[1:],
+        who="" if row.source == "evidence" else row.actor,
+        status=_SHAPES.get(row.kind, ""),
+        note=parts.joined(note),
+    )
+
+
+def _workers(scope: Scope, ticket: Ticket) -> list[Person]:
+    """Who a ticket may be given to: the service itself has the last word."""
+    if not scope.may(Permission.TICKET_WORK):
+        return []
+    here = Q(grants__client=None) | Q(grants__client=ticket.client, grants__site=None) | Q(grants__site=ticket.site)
+    found = Person.objects.filter(here, is_active=True, grants__role__in=[Role.OWNER, Role.TECHNICIAN])
+    return list(found.distinct().order_by("username"))
+
+
+Act = Callable[[PageRequest, Ticket, datetime], str]
+
+
+def _acknowledge(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_acknowledge(ticket=ticket, scope=request.scope, now=now)
+    return f"#{ticket.number} acknowledged: the response clock has stopped."
+
+
+def _start(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_start(ticket=ticket, scope=request.scope, now=now)
+    return f"Work on #{ticket.number} started."
+
+
+def _comment(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_comment(ticket=ticket, text=request.POST.get("text", ""), scope=request.scope, now=now)
+    return "Comment added."
+
+
+def _assign(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    named = request.POST.get("owner", "")
+    owner = next((person for person in _workers(request.scope, ticket) if person.username == named), None)
+    if owner is None:
+        raise services.TicketError(f"nobody who works for this site is called {named!r}")
+    services.ticket_assign(ticket=ticket, owner=owner, scope=request.scope, now=now)
+    return f"#{ticket.number} assigned to {owner.username}."
+
+
+def _wait(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_wait(ticket=ticket, reason=request.POST.get("text", ""), scope=request.scope, now=now)
+    return f"#{ticket.number} waits for the client: the resolution clock stands still."
+
+
+def _resume(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_resume(ticket=ticket, scope=request.scope, now=now)
+    return f"#{ticket.number} goes on."
+
+
+def _resolve(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_resolve(ticket=ticket, reason=request.POST.get("text", ""), scope=request.scope, now=now)
+    return f"#{ticket.number} resolved. The check's next pass verifies it; its next failure opens it again."
+
+
+def _reopen(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    services.ticket_reopen(ticket=ticket, reason=request.POST.get("text", ""), scope=request.scope, now=now)
+    return f"#{ticket.number} is open again."
+
+
+ACTS: dict[str, Act] = {
+    "acknowledge": _acknowledge,
+    "start": _start,
+    "comment": _comment,
+    "assign": _assign,
+    "wait": _wait,
+    "resume": _resume,
+    "resolve": _resolve,
+    "reopen": _reopen,
+}
+
+
+@page(permission=Permission.TICKET_VIEW, methods=("POST",), change=Permission.TICKET_WORK)
+def ticket_act(request: PageRequest, number: int, act: str) -> HttpResponse:
+    """Do one thing with a ticket, and show it again."""
+    found = queries.ticket(scope=request.scope, number=number)
+    try:
+        messages.success(request, ACTS[act](request, found, timezone.now()))
+    except services.TicketError as refusal:
+        messages.error(request, f"{str(refusal)[:1].upper()}{str(refusal)[1:]}.")
+    return HttpResponseRedirect(f"/tickets/{number}/")
