@@ -148,7 +148,7 @@ def _refuse(envelope: bytes, state: ActState, refusal: Refused, now: datetime) -
         device_id=state.device_id,
         client_id=state.client_id,
         outcome=outcome,
-        code=refusal.because,
+        code=refusal.because.value,
         detail=refusal.sentence[:MAX_SUMMARY],
         runbook=runbook,
         started_at=now,
