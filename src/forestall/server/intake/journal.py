@@ -169,10 +169,16 @@ class JournalFile:
                     connection.executemany("DELETE FROM catalogue WHERE id = ?", [(one,) for one in unused])
                     group.unused.difference_update(unused)
             connection.execute("COMMIT")
-            if group.trim_to:
-                connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
         except (sqlite3.Error, OSError) as error:
             raise StorageError(str(error)) from error
+
+    def give_back_space(self) -> None:
+        """Return freed pages to the file system, some at a time. The journal is whole without it."""
+        try:
+            # As a script: it is run to its end, where `execute` would stop after the first page.
+            self._open_connection().executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+        except sqlite3.Error as error:
+            log.warning("the journal keeps its freed space for now: %s", error)
 
     def reopen(self) -> dict[bytes, int]:
         """Close and open again after a failure: SQLite recovers the file, and what it then holds is what is safe."""
@@ -355,6 +361,8 @@ class Journal:
                 truth = None if isinstance(failure, NoRoomError) else self._recover()
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._resolve, group, error, truth)
+            if group.trim_to and error is None:
+                self._file.give_back_space()
         self._file.close()
 
     def _recover(self) -> dict[bytes, int] | None:
