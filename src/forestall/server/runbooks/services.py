@@ -198,14 +198,14 @@ def _evidence_for_every_client(*, kind: EvidenceKind, payload: Mapping[str, Any]
 def job_prepare(
     *,
     scope: Scope,
-    runbook: RunbookRecord,
+    runbook: RunbookRecord | str,
     device: Device,
     parameters: Mapping[str, ParameterValue],
     reason: str,
     ticket_id: int | None = None,
     now: datetime,
 ) -> Job:
-    """Prepare a job for an operator to sign.
+    """Prepare a job for an operator to sign. ``runbook``: a version of one, or the slug of the newest.
 
     RefusedError when the device would refuse it (parameters), RunbooksError for a device that takes no jobs, an empty
     reason, or the same job open already; DoesNotExist when the scope does not see the device or the ticket.
@@ -213,6 +213,8 @@ def job_prepare(
     scope.require(Permission.JOB_PREPARE)
     device = Device.objects.visible_to(scope).select_related("client", "site").get(pk=device.pk)
     _require_able(device)
+    if isinstance(runbook, str):
+        runbook = queries.runbook(scope=scope, slug=runbook)
     if not reason.strip():
         raise RunbooksError("reason: empty; say why this is to be done")
     if ticket_id is not None and tickets.ticket(scope=scope, number=ticket_id).device_id != device.pk:
@@ -267,7 +269,7 @@ def job_change(*, job: Job, scope: Scope, parameters: Mapping[str, ParameterValu
 
 
 @transaction.atomic
-def job_cancel(*, job: Job, scope: Scope, reason: str, now: datetime) -> Job:
+def job_cancel(*, job: Job, scope: Scope, now: datetime, reason: str = "") -> Job:
     """Take back a job that has not been delivered. RunbooksError when it is too late."""
     scope.require(Permission.JOB_PREPARE)
     job = _locked(job, scope)
@@ -275,7 +277,9 @@ def job_cancel(*, job: Job, scope: Scope, reason: str, now: datetime) -> Job:
         raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it can no longer be cancelled")
     job.state, job.finished_at = JobState.CANCELLED, now
     job.save(update_fields=["state", "finished_at"])
-    _tell(job, what=JobState.CANCELLED, actor=scope.who, text=f"Cancelled: {reason}", now=now)
+    _tell(
+        job, what=JobState.CANCELLED, actor=scope.who, text=f"Cancelled: {reason}" if reason else "Cancelled.", now=now
+    )
     return job
 
 
