@@ -43,7 +43,8 @@ def judge_kind(
         return _unknown(f"Could not be judged: {type(error).__name__}: {error}", previous)
     if results and all(result.status is Status.UNKNOWN for result in results):
         seen = {result.target for result in results}
-        results += [replace(results[0], target=target) for target in previous if target not in seen]
+        # The empty target was the place of "not collected yet"; once there are targets it has had its time.
+        results += [replace(results[0], target=target) for target in previous if target and target not in seen]
     results = [_with_sources(kind, known, result) for result in results]
     why = None if kind.about_link else _stale_because(kind, known, now)
     if why:

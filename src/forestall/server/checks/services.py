@@ -285,8 +285,8 @@ def _tell_on(device: Device, writing: _Writing, now: datetime) -> None:
         _evidence(device, _plain(row, change), now)
     for row, change in (*writing.new, *writing.changed):
         if change.old or Status(row.status) is not Status.PASS:
-            detail = {"old": change.old, "new": change.new, "change": change.pk, "device": str(device.pk)}
-            event_record(event=Event.CHECK_CHANGED, subject=row.pk, at=now, detail=detail)
+            detail = {"check": row.pk, "device": str(device.pk), "old": change.old, "new": change.new}
+            event_record(event=Event.CHECK_CHANGED, subject=change.pk, at=now, detail=detail)
 
 
 def _evidence(device: Device, payload: Mapping[str, Any], now: datetime) -> None:

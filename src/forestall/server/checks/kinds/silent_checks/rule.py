@@ -28,6 +28,8 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     """The number of inputs that fell silent. Nothing to say of a device that is not approved."""
     if not known.approved:
         return []
+    if not known.collected_at and not known.samples:
+        return [Result(Status.UNKNOWN, "0 documents and no samples have arrived yet.", value=0, unit="inputs")]
     evidence = ("times at which documents and samples arrived",)
     last = known.last_check_in_at
     if last is None:

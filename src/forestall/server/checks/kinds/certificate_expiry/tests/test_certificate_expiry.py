@@ -11,7 +11,7 @@ def certificate(days, **fields):
     ends = None if days is None else NOW + timedelta(days=days)
     one = Certificate(
         **{
-            "address": "0.0.0.0",
+            "address": "192.0.2.7",
             "port": 443,
             "subject": "www.example.org",
             "process": "nginx",
@@ -19,7 +19,7 @@ def certificate(days, **fields):
             **fields,
         }
     )
-    return judged("certificate_expiry", known_with(Certificates(certificates=(one,))))["0.0.0.0:443"]
+    return judged("certificate_expiry", known_with(Certificates(certificates=(one,))))["192.0.2.7:443"]
 
 
 def test_days_left():

@@ -38,6 +38,10 @@ def test_of_an_offline_device_only_what_was_silent_before_counts():
     assert silent(collected, samples, last_check_in_at=last)[""].status is PASS
 
 
+def test_before_anything_arrived_nothing_can_be_said():
+    assert silent({}, {})[""].status is UNKNOWN
+
+
 def test_never_checked_in_is_unknown_and_not_approved_is_nothing():
     assert silent(last_check_in_at=None)[""].status is UNKNOWN
     assert silent(approved=False) == {}
