@@ -48,6 +48,11 @@ def alert_follow(*, change: CheckChange, now: datetime) -> Alert | None:
     return alert
 
 
+def alert_follow_by_id(*, change_id: int | str, now: datetime) -> Alert | None:
+    """``alert_follow`` for the change with this primary key, as events name it."""
+    return alert_follow(change=CheckChange.objects.visible_to(ALERTS).get(pk=change_id), now=now)
+
+
 def alerts_tick(*, now: datetime, most: int = 200) -> int:
     """Look again at what waits: mutes that ended, flapping that calmed down. How many moved."""
     due = (

@@ -102,6 +102,16 @@ def ticket_open_or_join(*, alert: Alert, now: datetime) -> Ticket | None:
     return ticket
 
 
+def ticket_open_or_join_by_id(*, alert_id: int | str, now: datetime) -> Ticket | None:
+    """``ticket_open_or_join`` for the alert with this primary key, as events name it."""
+    return ticket_open_or_join(alert=Alert.objects.visible_to(DESK).get(pk=alert_id), now=now)
+
+
+def ticket_follow_alert_cleared_by_id(*, alert_id: int | str, now: datetime) -> Ticket | None:
+    """``ticket_follow_alert_cleared`` for the alert with this primary key, as events name it."""
+    return ticket_follow_alert_cleared(alert=Alert.objects.visible_to(DESK).get(pk=alert_id), now=now)
+
+
 @transaction.atomic
 def ticket_follow_alert_cleared(*, alert: Alert, now: datetime) -> Ticket | None:
     """When the last alert of a ticket has cleared: close it if nobody touched it, else resolve it, verified."""

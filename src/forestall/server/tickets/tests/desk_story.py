@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from forestall.server.alerts.models import Alert
 from forestall.server.alerts.tests.desk_world import SYSTEM, World
 from forestall.server.inventory.models import Device
 from forestall.server.outbox.events import Event
-from forestall.server.outbox.models import OutboxEvent
 from forestall.server.people.models import Grant, Person
 from forestall.server.people.queries import scope_of
 from forestall.server.people.roles import Role
@@ -36,15 +34,12 @@ class Story(World):
         return scope_of(person)
 
     def table(self) -> dict:
-        def alert_of(event: OutboxEvent) -> Alert:
-            return Alert.objects.visible_to(SYSTEM).get(pk=event.subject)
-
         table = super().table()
         table[Event.ALERT_RAISED].append(
-            lambda event, now: services.ticket_open_or_join(alert=alert_of(event), now=now)
+            lambda event, now: services.ticket_open_or_join_by_id(alert_id=event.subject, now=now)
         )
         table[Event.ALERT_CLEARED].append(
-            lambda event, now: services.ticket_follow_alert_cleared(alert=alert_of(event), now=now)
+            lambda event, now: services.ticket_follow_alert_cleared_by_id(alert_id=event.subject, now=now)
         )
         return table
 
