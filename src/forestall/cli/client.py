@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import ssl
@@ -69,7 +70,7 @@ class Api:
                 return content
         except urllib.error.HTTPError as error:
             raise ApiError(error.code, _words(error)) from None
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise CommandError(f"{self.url} does not answer ({reason}). Is it running? Try: forestall status") from None
 

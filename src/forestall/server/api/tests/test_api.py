@@ -1,0 +1,203 @@
+"""Alice works for everybody, Bob for Acme's Munich site, Charlie for Bolt, Dora only audits. The API shows each their
+own; what is foreign and what was never there get the same answer, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from django.test import Client as Browser
+
+from forestall.server.alerts.tests.desk_world import World
+from forestall.server.api.urls import api
+from forestall.server.checks.models import Check
+from forestall.server.people.roles import Role
+from forestall.server.people.scope import Scope
+from forestall.server.people.services import person_create, token_create
+from forestall.server.tickets import services as tickets
+
+SYSTEM = Scope.system("test")
+
+
+class Caller:
+    """Somebody with a token."""
+
+    def __init__(self, name: str, role: Role, **place: object) -> None:
+        self.person = person_create(username=name, password="a long password", role=role, **place)
+        self._headers = {"authorization": f"Bearer {token_create(person=self.person, name='test')}"}
+        self._browser = Browser(raise_request_exception=False)
+
+    def get(self, path: str, **query: object):
+        return self._browser.get(f"/api/v1{path}", query, headers=self._headers)
+
+    def post(self, path: str, body: object = None):
+        return self._browser.post(
+            f"/api/v1{path}", json.dumps(body or {}), content_type="application/json", headers=self._headers
+        )
+
+    def names(self, path: str, key: str, **query: object) -> list:
+        answer = self.get(path, **query)
+        assert answer.status_code == 200, answer.content
+        return [item[key] for item in answer.json()["items"]]
+
+
+@pytest.fixture
+def world(transactional_db) -> World:
+    world = World()
+    world.now = datetime.now(UTC)
+    for device in (world.web, world.leeds_box):
+        world.report("fail", "/ is 93 % full", device=device)
+        tickets.ticket_open_or_join(alert=world.alert(device=device), now=world.now)
+    return world
+
+
+@pytest.fixture
+def alice(world) -> Caller:
+    return Caller("alice", Role.OWNER)
+
+
+@pytest.fixture
+def bob(world) -> Caller:
+    return Caller("bob", Role.TECHNICIAN, site=world.munich)
+
+
+@pytest.fixture
+def charlie(world) -> Caller:
+    return Caller("charlie", Role.TECHNICIAN, client=world.bolt)
+
+
+@pytest.fixture
+def dora(world) -> Caller:
+    return Caller("dora", Role.AUDITOR)
+
+
+def test_lists_show_each_their_own(world, alice, bob, charlie):
+    assert alice.names("/devices", "name") == ["leeds-01", "reception-pc", "web-01"]
+    assert bob.names("/devices", "name") == ["reception-pc", "web-01"]
+    assert charlie.names("/devices", "name") == ["leeds-01"]
+    assert bob.names("/sites", "name") == ["Munich"]
+    assert charlie.names("/clients", "name") == ["Bolt"]
+    for path, key in (("/checks", "kind"), ("/alerts", "kind"), ("/tickets", "kind")):
+        assert alice.names(path, key) == ["disk_space"] * 2
+        assert bob.names(path, key) == ["disk_space"]
+    assert {log["client"]["name"] for log in alice.get("/evidence/logs").json()} == {"Acme", "Bolt"}
+
+
+def test_a_device_shows_how_many_of_its_checks_pass_or_do_not(world, alice):
+    device = alice.get(f"/devices/{world.web.pk}").json()
+    assert device["checks"] == {"fail": 1}
+    assert device["client"]["name"] == "Acme"
+
+
+def test_lists_come_in_pages_that_neither_repeat_nor_skip(world, alice):
+    seen, cursor = [], None
+    for _ in range(3):
+        answer = alice.get("/devices", limit=1, **({"cursor": cursor} if cursor else {})).json()
+        seen += [item["name"] for item in answer["items"]]
+        cursor = answer["next_cursor"]
+    assert seen == ["leeds-01", "reception-pc", "web-01"]
+    assert cursor is None
+
+
+@pytest.mark.parametrize("cursor", ["x", "WyIxIl0", "eyJhIjogMX0", "[]", "WzEsMl0"])
+def test_a_cursor_that_no_list_gave_is_named(world, alice, cursor):
+    answer = alice.get("/devices", cursor=cursor)
+    assert answer.status_code == 400
+    assert repr(cursor) in answer.json()["detail"]
+
+
+def test_filters_narrow(world, alice):
+    assert alice.names("/devices", "name", search="web") == ["web-01"]
+    assert alice.names("/devices", "name", client=str(world.bolt.pk)) == ["leeds-01"]
+    assert alice.names("/checks", "target", status="pass") == []
+    assert alice.names("/tickets", "state", state="open") == ["open", "open"]
+    assert alice.names("/tickets", "state", state="resolved") == []
+
+
+def test_a_ticket_is_worked_through_the_api(world, bob):
+    number = bob.names("/tickets", "number")[0]
+    ticket = bob.post(f"/tickets/{number}/acknowledge").json()
+    assert (ticket["state"], ticket["acknowledged_by"]) == ("acknowledged", "bob")
+    assert bob.post(f"/tickets/{number}/acknowledge").status_code == 400, "once is enough"
+    assert bob.post(f"/tickets/{number}/comment", {"text": "cleaning up"}).json()["text"] == "cleaning up"
+    assert bob.post(f"/tickets/{number}/assign", {"owner": "bob"}).json()["owner"] == "bob"
+    assert "'nobody'" in bob.post(f"/tickets/{number}/assign", {"owner": "nobody"}).json()["detail"]
+    assert bob.post(f"/tickets/{number}/wait", {"text": "needs a new disk"}).json()["clock"]["state"] == "paused"
+    assert bob.post(f"/tickets/{number}/resume").json()["state"] == "in_progress"
+    resolved = bob.post(f"/tickets/{number}/resolve", {"text": "deleted old logs"}).json()
+    assert resolved["state"] == "resolved"
+    assert resolved["verified_at"] is None, "the check still fails: nobody has shown that it is fixed"
+    kinds = [line["kind"] for line in bob.get(f"/tickets/{number}/timeline").json() if line["source"] == "ticket"]
+    assert kinds[0] == "opened"
+    assert {"acknowledged", "commented", "waiting", "resumed", "resolved"} <= set(kinds)
+    assert all({"start", "end", "why"} <= set(part) for part in bob.get(f"/tickets/{number}/clock").json())
+
+
+def test_an_auditor_looks_and_does_not_touch(world, dora):
+    number = dora.names("/tickets", "number")[0]
+    answer = dora.post(f"/tickets/{number}/acknowledge")
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == "This token's person lacks the permission ticket.work."
+    assert dora.get("/evidence").status_code == 200
+
+
+def test_a_device_is_enrolled_and_revoked_through_the_api(world, alice, settings, tmp_path):
+    device = alice.post(f"/devices/{world.web.pk}/approve")
+    assert device.status_code == 409
+    assert "web-01 is approved" in device.json()["detail"]
+    assert alice.post(f"/devices/{world.web.pk}/revoke", {"reason": ""}).status_code == 422
+    assert alice.post(f"/devices/{world.web.pk}/revoke", {"reason": "sold"}).json()["status"] == "revoked"
+
+
+@pytest.mark.parametrize("header", [None, "Bearer nonsense", "Basic YTpi", "Bearer "])
+def test_without_a_good_token_nothing_opens(world, header):
+    for path in ("/devices", "/tickets", "/evidence"):
+        answer = Browser().get(f"/api/v1{path}", headers={"authorization": header} if header else {})
+        assert answer.status_code == 401
+        assert answer["content-type"] == "application/problem+json"
+
+
+def routes() -> list[tuple[str, str]]:
+    """Method and path of every operation, from the API itself: a new route is tested without anybody's doing."""
+    found = []
+    for path, methods in api.get_openapi_schema()["paths"].items():
+        found += [(method, path.removeprefix("/api/v1")) for method in methods]
+    return sorted(found)
+
+
+def routes_of_objects() -> list[tuple[str, str]]:
+    """Those that name an object by an identifier somebody could guess or have seen."""
+    return [(method, path) for method, path in routes() if "{" in path and not path.startswith("/reports/")]
+
+
+@pytest.mark.parametrize(("method", "path"), routes_of_objects())
+def test_foreign_and_absent_are_one_answer_on_every_route(world, charlie, method, path):
+    """Charlie asks for Acme's things, and for things that never were."""
+    check = Check.objects.visible_to(SYSTEM).get(device=world.web)
+    foreign = {"device_id": world.web.pk, "check_id": check.pk, "number": 1, "job_id": uuid4()}
+    absent = {"device_id": uuid4(), "check_id": 10**6, "number": 10**6, "job_id": uuid4()}
+    body = {"reason": "because", "text": "because", "owner": "charlie", "envelope": "AAAA"}
+    query = "?series=cpu.used_percent" if path.endswith("/samples") else ""
+    answers = []
+    for names in (foreign, absent):
+        named = path.format(**names) + query
+        answers.append(charlie.get(named) if method == "get" else charlie.post(named, body))
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].content == answers[1].content
+    assert answers[0].headers == answers[1].headers
+
+
+@pytest.mark.parametrize(("method", "path"), routes())
+def test_every_route_asks_for_a_token(world, method, path):
+    named = path.format(device_id=world.web.pk, check_id=1, number=1, job_id=uuid4())
+    answer = getattr(Browser(), method)(f"/api/v1{named}", content_type="application/json")
+    assert answer.status_code == 401
+
+
+def test_every_operation_says_what_it_does():
+    for methods in api.get_openapi_schema()["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert operation["tags"]
