@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +27,8 @@ from forestall.trust.statements import (
 )
 
 ROOT_LIFE = timedelta(days=5 * 365)
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far a device's clock may be behind the operator's and still take a new order at once."""
 
 
 def sign_statement(statement: Statement, keys: Sequence[Ed25519PrivateKey]) -> bytes:
@@ -60,7 +63,7 @@ def sign_job(body: bytes, keys: Sequence[bytes]) -> bytes:
     return sign(body, Job.PAYLOAD_TYPE, [private_key(raw) for raw in keys])
 
 
-def sign_order(
+def new_order(
     *,
     runbook: Runbook,
     trigger: str,
@@ -70,10 +73,9 @@ def sign_order(
     runs_per_day: int,
     life: timedelta,
     now: datetime,
-    keys: Sequence[bytes],
-) -> bytes:
-    """The envelope of a new standing order for ``runbook``, in force from ``now`` on."""
-    order = StandingOrder(
+) -> StandingOrder:
+    """A standing order for ``runbook``, in force from ``now`` on; not signed yet."""
+    return StandingOrder(
         order_id=str(uuid4()),
         runbook=statement_digest(runbook),
         trigger=trigger,
@@ -81,11 +83,15 @@ def sign_order(
         devices=tuple(devices),
         allowed={name: tuple(values) for name, values in allowed.items()},
         runs_per_day=runs_per_day,
-        not_before=now,
-        expires_at=now + life,
+        not_before=now - CLOCK_TOLERANCE,
+        expires_at=now - CLOCK_TOLERANCE + life,
         risk=runbook.risk,
     )
-    return sign_statement(order, [private_key(raw) for raw in keys])
+
+
+def sign_order(*, keys: Sequence[bytes], **order: Any) -> bytes:
+    """The envelope of ``new_order(**order)``, signed. ``keys`` are raw private keys."""
+    return sign_statement(new_order(**order), [private_key(raw) for raw in keys])
 
 
 def sign_revocation(*, orders: Sequence[str], reason: str, now: datetime, keys: Sequence[bytes]) -> bytes:

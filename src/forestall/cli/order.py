@@ -1,0 +1,167 @@
+"""``forestall order``: sign, list and revoke standing orders."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.panel import Panel
+from rich.text import Text
+
+from forestall.cli.client import Api
+from forestall.cli.desk import everything, find_device
+from forestall.cli.errors import CommandError
+from forestall.cli.operator import folder_option, open_folder
+from forestall.cli.show import as_json_option, console, print_json, print_table
+from forestall.server.runbooks.operator import OperatorError
+from forestall.trust.authorise import MAX_ORDER_LIFE, Refused, require_value
+from forestall.trust.keys import private_key
+from forestall.trust.sign import new_order, sign_revocation, sign_statement
+from forestall.trust.statements import Parameter, ParameterValue, Runbook, StandingOrder
+from forestall.trust.words import describe, harmless
+
+
+@click.group()
+def order() -> None:
+    """Sign, list and revoke standing orders: what may run unattended."""
+
+
+@order.command("sign")
+@click.argument("runbook")
+@click.option("--device", "devices", multiple=True, required=True, help="Name or id of a device. May be repeated.")
+@click.option("--trigger", required=True, help="Check kind whose failure runs it, such as service_down.")
+@click.option("--allow", multiple=True, metavar="PARAM=VALUE", help="A value a parameter may take. May be repeated.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, MAX_ORDER_LIFE.days), help="How long.")
+@click.option("--runs-per-day", default=3, show_default=True, type=click.IntRange(1, 1000), help="Most runs a device.")
+@click.option("--yes", is_flag=True, help="Sign without asking. What is signed is still shown.")
+@folder_option
+def sign_command(
+    *,
+    runbook: str,
+    devices: tuple[str, ...],
+    trigger: str,
+    allow: tuple[str, ...],
+    days: int,
+    runs_per_day: int,
+    yes: bool,
+    folder: Path,
+) -> int:
+    """Let RUNBOOK run unattended on devices whenever a check fails.
+
+    A parameter without --allow keeps the runbook's default; one without default needs at least one value.
+    """
+    operator = open_folder(folder)
+    try:
+        content, keys = operator.runbook_called(runbook), operator.operator_keys()
+    except OperatorError as error:
+        raise CommandError(str(error)) from None
+    allowed = allowed_values(content, allow)
+    api = Api.connect()
+    chosen = [find_device(api, named) for named in devices]
+    clients = {device["client"]["id"] for device in chosen}
+    if len(clients) != 1:
+        raise CommandError("the devices belong to several clients: sign one order for each client")
+    statement = new_order(
+        runbook=content,
+        trigger=trigger,
+        client_id=clients.pop(),
+        devices=[device["id"] for device in chosen],
+        allowed=allowed,
+        runs_per_day=runs_per_day,
+        life=timedelta(days=days),
+        now=datetime.now(UTC),
+    )
+    screen = console()
+    screen.print(_panel(statement, content, {device["id"]: device["name"] for device in chosen}))
+    if not yes and not click.confirm("Sign this?"):
+        screen.print("Not signed.")
+        return 1
+    envelope = sign_statement(statement, [private_key(raw) for raw in keys])
+    answer = api.post("/orders", {"envelope": base64.b64encode(envelope).decode()})
+    screen.print(Text(f"● In force: order {harmless(answer['digest'][:16])}.", style="green"))
+    return 0
+
+
+def allowed_values(runbook: Runbook, pairs: tuple[str, ...]) -> dict[str, list[ParameterValue]]:
+    """``volume=/srv`` … as typed values by parameter. CommandError names what does not fit the runbook."""
+    known = {parameter.name: parameter for parameter in runbook.parameters}
+    allowed: dict[str, list[ParameterValue]] = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator or name not in known:
+            raise CommandError(f"--allow {pair!r}: expected PARAM=VALUE with PARAM one of {', '.join(known)}")
+        value = typed_value(known[name], text)
+        try:
+            require_value(known[name], value)
+        except Refused as refusal:
+            raise CommandError(f"--allow {pair!r}: {refusal.sentence}") from None
+        if value not in allowed.setdefault(name, []):
+            allowed[name].append(value)
+    for name, parameter in known.items():
+        if parameter.default is None and name not in allowed:
+            raise CommandError(f"runbook {runbook.slug} needs --allow {name}=VALUE: {parameter.description}")
+    return allowed
+
+
+def typed_value(parameter: Parameter, text: str) -> ParameterValue:
+    """A value from the command line in the parameter's own type; the text itself where it does not fit."""
+    if parameter.kind == "integer" and text.lstrip("-").isdecimal():
+        return int(text)
+    if parameter.kind == "boolean" and text in {"true", "false"}:
+        return text == "true"
+    return text
+
+
+@order.command("list")
+@as_json_option
+def list_command(*, as_json: bool) -> int:
+    """List standing orders, newest first."""
+    found = everything(Api.connect(), "/orders")
+    if as_json:
+        print_json(found)
+        return 0
+    rows = [
+        (
+            one["digest"][:16],
+            one["runbook"],
+            one["trigger"],
+            ", ".join(device["name"] for device in one["devices"]),
+            one["state"].replace("_", " "),
+            one["expires_at"][:10],
+        )
+        for one in found
+    ]
+    print_table(
+        ("Order", "Runbook", "When", "Devices", "State", "Until"),
+        rows,
+        empty="No standing orders: nothing runs unattended. Sign one with `forestall order sign`.",
+    )
+    return 0
+
+
+@order.command()
+@click.argument("digest")
+@click.option("--reason", required=True, help="Why; goes into the evidence.")
+@folder_option
+def revoke(*, digest: str, reason: str, folder: Path) -> int:
+    """End the standing order whose digest begins with DIGEST, at once."""
+    operator = open_folder(folder)
+    api = Api.connect()
+    matching = [one for one in everything(api, "/orders") if one["digest"].startswith(digest)]
+    if len(matching) != 1:
+        raise CommandError(f"{len(matching)} standing orders have a digest that begins with {digest!r}")
+    try:
+        keys = operator.operator_keys()
+    except OperatorError as error:
+        raise CommandError(str(error)) from None
+    envelope = sign_revocation(orders=[matching[0]["digest"]], reason=reason, now=datetime.now(UTC), keys=keys)
+    api.post("/orders/revocations", {"envelope": base64.b64encode(envelope).decode()})
+    click.echo("Revoked. Its devices are told at their next check-in.")
+    return 0
+
+
+def _panel(statement: StandingOrder, runbook: Runbook, names: dict[str, str]) -> Panel:
+    lines = describe(statement, runbook=runbook, device_names=names)
+    return Panel(Text("\n".join(lines)), title="Standing order", title_align="left", border_style="cyan")
