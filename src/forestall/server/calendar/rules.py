@@ -113,14 +113,35 @@ def public_holidays(country: str, region: str) -> Mapping[date, str]:
     try:
         native = holiday_calendars.country_holidays(country, subdiv=region or None)
         english = next((name for name in ("en_GB", "en_US") if name in native.supported_languages), None)
-        calendar: Mapping[date, str] = holiday_calendars.country_holidays(
-            country, subdiv=region or None, language=english
-        )
+        calendar = holiday_calendars.country_holidays(country, subdiv=region or None, language=english)
     except NotImplementedError as error:
         raise CalendarError(
             f"no public holidays are known for country {country!r} region {region!r}: {error}"
         ) from None
-    return calendar
+    return _YearByYear(calendar)
+
+
+class _YearByYear(Mapping[date, str]):
+    """The library's calendar with each year read once: asking it day by day would cost more than all the rest."""
+
+    def __init__(self, calendar: holiday_calendars.HolidayBase) -> None:
+        self._calendar = calendar
+        self._years: dict[int, dict[date, str]] = {}
+
+    def __getitem__(self, day: date) -> str:
+        year = self._years.get(day.year)
+        if year is None:
+            first = date(day.year, 1, 1)
+            first in self._calendar  # noqa: B015 - asking fills the year in
+            year = {known: name for known, name in self._calendar.items() if known.year == day.year}
+            self._years[day.year] = year
+        return year[day]
+
+    def __iter__(self) -> Iterator[date]:
+        return iter([day for year in self._years.values() for day in year])
+
+    def __len__(self) -> int:
+        return sum(len(year) for year in self._years.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +239,11 @@ class WorkingTime:
         start, end = start.astimezone(UTC), end.astimezone(UTC)
         still = merged_pauses(pauses, until=end)
         for left, right, offset in _steady_pieces(self.timezone, start, end):
-            for segment in self._wall_segments(left, right, offset):
-                yield from _paused(segment, still)
+            if still:
+                for segment in self._wall_segments(left, right, offset):
+                    yield from _paused(segment, still)
+            else:
+                yield from self._wall_segments(left, right, offset)
 
     def _wall_segments(self, start: datetime, end: datetime, offset: timedelta) -> Iterator[Segment]:
         """Segments of a piece in which the zone's offset does not change: wall time is UTC plus ``offset``."""
@@ -244,11 +268,12 @@ class WorkingTime:
 
     def _day(self, day: date) -> tuple[tuple[Span, ...], str]:
         """The working hours of a day, and why the rest of it does not count."""
-        if day in self.closed:
-            return (), f"closed: {self.closed[day]}"
-        # `in` before reading: the library's calendars fill a year in when it is first asked for.
-        if day in self.holidays:
-            return (), f"public holiday: {self.holidays[day]}"
+        closed = self.closed.get(day)
+        if closed is not None:
+            return (), f"closed: {closed}"
+        holiday = self.holidays.get(day)
+        if holiday is not None:
+            return (), f"public holiday: {holiday}"
         spans = self.week.days[day.weekday()]
         if spans:
             return spans, OUTSIDE_HOURS
@@ -298,13 +323,22 @@ def _offset(name: str, at: datetime) -> timedelta:
     return offset
 
 
-@lru_cache(maxsize=4096)
-def _change_within(name: str, start: datetime) -> datetime | None:
-    """The instant (to the second) at which the zone's offset changes in the probe that begins at ``start``."""
-    left, right = start, start + _PROBE
+@lru_cache(maxsize=1024)
+def _changes_of_year(name: str, year: int) -> tuple[datetime, ...]:
+    """The instants (to the second) at which the zone's offset changes within a UTC year."""
+    changes = []
+    left, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     before = _offset(name, left)
-    if _offset(name, right) == before:
-        return None
+    while left < end:
+        right = min(left + _PROBE, end)
+        after = _offset(name, right)
+        if after != before:
+            changes.append(_change_between(name, left, right, before))
+        left, before = right, after
+    return tuple(changes)
+
+
+def _change_between(name: str, left: datetime, right: datetime, before: timedelta) -> datetime:
     while right - left > timedelta(seconds=1):
         middle = left + timedelta(seconds=int((right - left).total_seconds()) // 2)
         if _offset(name, middle) == before:
@@ -315,15 +349,11 @@ def _change_within(name: str, start: datetime) -> datetime | None:
 
 
 def _steady_pieces(name: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """``start`` to ``end`` (UTC) in pieces of constant offset, at most six hours each."""
-    probe = start.replace(hour=start.hour - start.hour % 6, minute=0, second=0, microsecond=0)
+    """``start`` to ``end`` (UTC) in pieces of constant offset."""
     cursor = start
-    while cursor < end:
-        change = _change_within(name, probe)
-        probe += _PROBE
-        for edge in (change, probe):
-            if edge is not None and cursor < edge:
-                right = min(edge, end)
-                if cursor < right:
-                    yield cursor, right, _offset(name, cursor)
-                    cursor = right
+    for year in range(start.year, end.year + 1):
+        for change in (*_changes_of_year(name, year), datetime(year + 1, 1, 1, tzinfo=UTC)):
+            right = min(change, end)
+            if cursor < right:
+                yield cursor, right, _offset(name, cursor)
+                cursor = right
