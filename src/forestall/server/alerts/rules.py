@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.result import Risk, Status
 
 OFFLINE_KIND = "offline"
@@ -71,6 +72,13 @@ def group_of(*, device_id: object, kind: str, target: str) -> str:
 def condition_of(*, kind: str, target: str) -> str:
     """``disk_space:/var``, ``open_socket``: what is one piece of work on a device."""
     return kind if kind in ONE_PIECE_OF_WORK or not target else f"{kind}:{target}"
+
+
+def subject_of(*, kind: str, target: str) -> str:
+    """A condition in words, for titles: ``Disk space: /var``."""
+    known = CHECK_KINDS.get(kind)
+    title = known.texts.title if known else kind.replace("_", " ").capitalize()
+    return f"{title}: {target}" if target else title
 
 
 def flapping_until(*, changes: int, first_seen_at: datetime, now: datetime) -> datetime | None:

@@ -22,6 +22,7 @@ from forestall.server.alerts.rules import (
     is_sent,
     is_trouble,
     is_worse,
+    subject_of,
 )
 from forestall.server.calendar.windows import Occurrence
 from forestall.server.checks.models import Check
@@ -160,21 +161,21 @@ def notify(case: Case) -> Case:
             return case
         prefix = case.status.upper()
     elif case.intent is Intent.WORSEN:
-        prefix = f"worse: {case.status.upper()}"
+        prefix = f"Worse, {case.status.upper()}"
     elif case.intent is Intent.CLEAR and case.alert is not None and case.alert.state == AlertState.OPEN:
         if not case.alert.notifications.exists():
             return case  # nobody was told that it began
-        prefix = "cleared"
+        prefix = "Cleared"
     else:
         return case
     device = case.check.device
-    subject = " ".join(part for part in (case.check.kind.replace("_", " "), case.check.target) if part)
+    subject = subject_of(kind=case.check.kind, target=case.check.target)
     made = tuple(
         Notification(
             client_id=device.client_id,
             route=one,
             sent_to=f"{one.name} ({one.shown_url})",
-            title=f"{device.name}: {subject}: {prefix}"[:250],
+            title=f"{prefix}: {subject} on {device.name}"[:250],
             text=case.check.reason,
             made_at=case.now,
             not_before=case.now,

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from forestall.server.alerts.models import Alert, AlertState
-from forestall.server.alerts.rules import condition_of
+from forestall.server.alerts.rules import condition_of, subject_of
 from forestall.server.alerts.services import notify
 from forestall.server.checks.models import Check
 from forestall.server.checks.result import Risk, Status
@@ -460,7 +460,7 @@ def _open(alert: Alert, condition: str, now: datetime) -> Ticket:
         kind=alert.kind,
         target=alert.target,
         condition=condition,
-        title=_title(alert),
+        title=subject_of(kind=alert.kind, target=alert.target)[:250],
         risk=risk,
         priority=priority,
         owner=owner,
@@ -492,11 +492,6 @@ def _open(alert: Alert, condition: str, now: datetime) -> Ticket:
     event_record(event=Event.TICKET_OPENED, subject=ticket.number, at=now)
     opened: Ticket = ticket
     return opened
-
-
-def _title(alert: Alert) -> str:
-    subject = alert.kind.replace("_", " ").capitalize()
-    return f"{subject}: {alert.target}"[:250] if alert.target else subject
 
 
 def _reopened_for(alert: Alert, condition: str, now: datetime) -> Ticket | None:

@@ -49,9 +49,9 @@ def test_a_first_answer_that_fails_raises(world: World) -> None:
 def test_worse_is_told_again_and_better_is_not(world: World) -> None:
     world.telephone()
     world.at("09:00").report("warn", "82 %")
-    assert world.send() == ["web-01: disk space /: WARN"]
+    assert world.send() == ["WARN: Disk space: / on web-01"]
     world.at("09:10").report("fail", "91 %")
-    assert world.send() == ["web-01: disk space /: worse: FAIL"]
+    assert world.send() == ["Worse, FAIL: Disk space: / on web-01"]
     world.at("09:20").report("warn", "89 %")
     assert world.send() == []
     alert = world.alert()
@@ -243,7 +243,7 @@ class TestNotifications:
         assert world.send() == []
         world.at("10:00").report("fail", "95 %")
         world.at("10:20").report("pass", "50 %")
-        assert world.send() == ["web-01: disk space /: FAIL", "web-01: disk space /: cleared"]
+        assert world.send() == ["FAIL: Disk space: / on web-01", "Cleared: Disk space: / on web-01"]
         assert world.sent[1][2] == "50 %"
 
     def test_nothing_is_sent_twice(self, world: World) -> None:
