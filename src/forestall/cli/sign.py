@@ -54,7 +54,9 @@ def sign(*, job_id: str | None, every: bool, yes: bool, folder: Path) -> int:
         screen.print("No job waits for a signature.")
         return 0
     unsigned = 0
-    for job in reversed(waiting):
+    for listed in reversed(waiting):
+        # Read again one by one: each that is signed numbers those behind it anew.
+        job = api.get(f"/jobs/{listed['id']}")
         unsigned += not sign_one(api, operator, keys, job, screen=screen, yes=yes)
     return 1 if unsigned else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
 from datetime import datetime, timedelta
 
@@ -714,6 +715,40 @@ def test_an_invocation_never_gets_beyond_its_order(world, parameters, counter, r
     assert authorised.parameters["days"] in order.allowed["days"]
     assert (authorised.parameters["pattern"], authorised.parameters["service"]) == ("*", "nginx")
     assert authorised.parameters["deep"] is False
+
+
+def test_v3_a_stolen_operator_key_stays_within_its_class_and_client_and_ends_with_the_root_that_names_it(world):
+    """1,000 interleavings: Eve signs with Ada's key, time passes, the key leaves the role, or that is withheld."""
+    chance = random.Random(3)
+    outcomes = {True: 0, False: 0}
+    for _ in range(1_000):
+        risk = chance.choice([RiskClass.CHANGE, RiskClass.CHANGE, RiskClass.DESTRUCTIVE, RiskClass.TRUST])
+        runbook = replace(authorised_runbook(world), risk=risk)
+        ours, removed = chance.random() < 0.8, chance.random() < 0.3
+        signed_at, hours = world.situation().now, chance.randint(1, 30)
+        job = world.job(
+            runbook=statement_digest(runbook),
+            risk=risk,
+            client_id=world.situation().client_id if ours else "another",
+            not_before=signed_at,
+            expires_at=signed_at + timedelta(hours=hours),
+        )
+        root = replace(world.root, version=2, operator=role_of([world.grace])) if removed else world.root
+        later = signed_at + timedelta(hours=chance.randint(0, 48))
+        if chance.random() < 0.05:
+            later = root.expires_at  # nobody renewed the root: everything under it ends
+        expected = (
+            risk is RiskClass.CHANGE and ours and not removed and hours <= 24 and later < job.expires_at
+        ) and later < root.expires_at
+        try:
+            envelope = world.signed(job, world.ada)
+            run_job(world, envelope, root=root, runbooks={statement_digest(runbook): runbook}, now=later)
+            ran = True
+        except Refused:
+            ran = False
+        assert ran == expected, (job, root.version, later)
+        outcomes[ran] += 1
+    assert min(outcomes.values()) > 50
 
 
 # --- signing ---
