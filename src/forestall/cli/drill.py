@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import click
 from rich.console import Console, Group
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from forestall.cli.client import Api, read_first_run
 from forestall.cli.errors import CommandError
+from forestall.drills.authority import revoke_order, sign_order
 from forestall.drills.backup import BackupFault
 from forestall.drills.disk import DiskFault
 from forestall.drills.fault import DrillError, Fault, NeedsRootError
@@ -24,7 +24,6 @@ from forestall.drills.service import ServiceFault
 from forestall.drills.watch import Step, Watcher
 from forestall.server.home import Home, current_home
 
-ORDER_LIFE = timedelta(hours=1)
 NEXT = {
     "Healthy": "Making the fault",
     "Fault": "Waiting for the check-in that shows it",
@@ -86,7 +85,7 @@ def _run_drill(home: Home, fault: Fault, console: Console, *, as_json: bool) -> 
     device_id = read_first_run(home.first_run)["device_id"]
     watcher = Watcher(api=api, device_id=device_id, fault=fault, check_in=_check_in)
     console.print(f"[bold]Drill: {fault.name}[/bold]")
-    order = _sign_order(home, api, fault, device_id)
+    order = sign_order(api=api, folder=home.operator, fault=fault, device_id=device_id)
     try:
         with _Board(console, as_json=as_json) as board:
             board.add(
@@ -98,9 +97,9 @@ def _run_drill(home: Home, fault: Fault, console: Console, *, as_json: bool) -> 
                 board.add(step)
     finally:
         fault.remove()
-        _revoke_order(home, api, order)
+        revoke_order(api=api, folder=home.operator, digest=order)
         _check_in()
-        console.print("[dim]Removed what the drill made and revoked its standing order.[/dim]\n")
+        console.print("\n[dim]Removed what the drill made and revoked its standing order.[/dim]\n")
 
 
 def _check_in() -> None:
@@ -109,29 +108,6 @@ def _check_in() -> None:
     )
     if done.returncode != 0:
         raise DrillError(f"the agent could not be asked to check in: {(done.stderr or done.stdout).strip()}")
-
-
-def _sign_order(home: Home, api: Api, fault: Fault, device_id: str) -> str:
-    """Sign and install a standing order for this fault's own target; its digest."""
-    from forestall.cli.order import install_order
-
-    return install_order(
-        api=api,
-        folder=home.operator,
-        runbook=fault.runbook,
-        device_id=device_id,
-        trigger=fault.kind,
-        allowed={fault.parameter: (fault.target,)},
-        runs_per_day=3,
-        life=ORDER_LIFE,
-        now=datetime.now(UTC),
-    )
-
-
-def _revoke_order(home: Home, api: Api, order: str) -> None:
-    from forestall.cli.order import revoke_order
-
-    revoke_order(api=api, folder=home.operator, order=order, reason="the drill is over", now=datetime.now(UTC))
 
 
 class _Board:

@@ -62,8 +62,6 @@ class Watcher:
         yield step("Ticket", f"#{ticket['number']} {ticket['priority']}, {_owner(ticket)}; {ticket['clock']['text']}")
         job = self._eventually("a standing order starts a job", lambda: next(iter(self._jobs(ticket)), None))
         yield step("Job", f"{job['runbook']} {self.fault.target}, under standing order {job['order'][:12]}")
-        # The job travels with the answer to a check-in.
-        self.check_in()
         job = self._eventually("the device reports its result", lambda: self._finished(job["id"]))
         if job["state"] != "succeeded":
             raise DrillError(f"job {job['id']} {job['state']}: {job['detail']}")
@@ -91,6 +89,9 @@ class Watcher:
 
     def _finished(self, job_id: str) -> dict[str, Any] | None:
         job: dict[str, Any] = self.api.get(f"/jobs/{job_id}")
+        if job["state"] == "queued":
+            # It travels with the answer to a check-in, once intake has seen it.
+            self.check_in()
         return job if job["finished_at"] else None
 
     def _resolved(self, number: int) -> dict[str, Any] | None:

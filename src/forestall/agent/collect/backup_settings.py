@@ -7,7 +7,8 @@
     tool = "restic"                                    # or "borg"
     repository = "/srv/backup/nightly"                 # as the tool takes it
     password_file = "/etc/forestall/nightly.password"  # optional; for borg too
-    rerun = ["/usr/local/sbin/backup-nightly"]         # optional: the command that makes this backup
+    run = ["/usr/local/sbin/backup-nightly"]           # optional: what `forestall agent backup nightly` runs
+    rerun = ["/usr/local/sbin/backup-again"]           # optional: what a job may run after a failure
     environment = { AWS_PROFILE = "backup" }           # optional: for the tool, when the agent reads the repository
 
 Its commands run with the agent's rights, so a file that others may write is refused. ``backup-runs.json`` in the
@@ -35,6 +36,7 @@ class BackupSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tool: Literal["restic", "borg"]
     repository: str
     password_file: str = ""
+    run: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
     environment: dict[str, str] = {}
 

@@ -34,13 +34,24 @@ ARGUMENTS: Mapping[str, type] = {"backup": str}
 
 
 def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepResult:
-    name = str(args["backup"])
+    return _run(str(args["backup"]), host, ctx, scheduled=False)
+
+
+def run_scheduled(name: str, host: Host, ctx: Context) -> StepResult:
+    """Run a backup with its own ``run`` command (else ``rerun``), as its schedule does, and keep the outcome too."""
+    return _run(name, host, ctx, scheduled=True)
+
+
+def _run(name: str, host: Host, ctx: Context, *, scheduled: bool) -> StepResult:
     backup = _backup(ctx, host, name)
+    command = (scheduled and backup.run) or backup.rerun
+    if not command:
+        raise ActionFailed("settings_wrong", f"backup {name} names no command ({'run or ' * scheduled}rerun = [...])")
     environment = _environment(backup)
     ctx.secrets.update(_secrets(backup))
     started = host.now()
     try:
-        ran = run_program(backup.rerun, ctx, environment=environment)
+        ran = run_program(command, ctx, environment=environment)
     except ActionFailed as error:
         _record(ctx.agent_home / RUNS_FILE_NAME, name, at=started, ok=False, detail=error.sentence)
         raise
@@ -52,7 +63,7 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     return StepResult(
         action=NAME,
         ok=True,
-        summary=f"backup {name} ran again and ended well",
+        summary=f"backup {name} ran{'' if scheduled else ' again'} and ended well",
         output=ran.output,
         changed={"backups": 1},
     )
@@ -75,8 +86,6 @@ def _backup(ctx: Context, host: Host, name: str) -> BackupSetting:
             raise ActionFailed("settings_wrong", str(error)) from None
         if not found:
             raise ActionFailed("backup_unknown", f"{path} has no backup called {name}")
-        if not found[0].rerun:
-            raise ActionFailed("settings_wrong", f"{path}: backup {name} names no command (rerun = [...])")
         return found[0]
     raise ActionFailed("backup_unknown", "this device has no backup settings (backups.toml)")
 
