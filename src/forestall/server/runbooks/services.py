@@ -19,6 +19,7 @@ from django.db.models import Max, Q
 
 from forestall.server.checks.models import Check
 from forestall.server.evidence.kinds import EvidenceKind
+from forestall.server.evidence.models import Entry
 from forestall.server.evidence.services import evidence_append
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.outbox.events import Event
@@ -64,6 +65,7 @@ log = logging.getLogger(__name__)
 _LOOP = Scope.system("standing orders")
 _INTAKE = Scope.system("intake")
 _CLOCK = Scope.system("worker")
+_AUTHORITY = Scope.system("authority")
 
 
 class RunbooksError(ValueError):
@@ -105,6 +107,7 @@ def authority_install(*, bundle: Bundle, now: datetime, scope: Scope | None = No
     root_install(scope=scope, envelope=bundle.root, now=now)
     for envelope in bundle.runbooks:
         runbook_publish(scope=scope, envelope=envelope, now=now)
+    _on_every_record(now)
 
 
 @transaction.atomic
@@ -133,19 +136,7 @@ def root_install(*, scope: Scope, envelope: bytes, now: datetime) -> RootRecord:
         installed_by=scope.who,
         expires_at=root.expires_at,
     )
-    _evidence_for_every_client(
-        kind=EvidenceKind.ROOT_INSTALLED,
-        payload={
-            "version": root.version,
-            "digest": record.digest,
-            "root_keys": sorted(root.root.keys),
-            "operator_keys": sorted(root.operator.keys),
-            "catalogue_keys": sorted(root.catalogue.keys),
-            "expires_at": root.expires_at,
-            "by": scope.who,
-        },
-        now=now,
-    )
+    _on_every_record(now)
     return record
 
 
@@ -172,23 +163,49 @@ def runbook_publish(*, scope: Scope, envelope: bytes, now: datetime) -> RunbookR
         published_at=now,
         published_by=scope.who,
     )
-    _evidence_for_every_client(
-        kind=EvidenceKind.RUNBOOK_PUBLISHED,
-        payload={
-            "slug": runbook.slug,
-            "version": runbook.version,
-            "digest": digest,
-            "risk": runbook.risk,
-            "by": scope.who,
-        },
-        now=now,
-    )
+    _on_every_record(now)
     return record
 
 
-def _evidence_for_every_client(*, kind: EvidenceKind, payload: Mapping[str, Any], now: datetime) -> None:
-    for client in Client.objects.visible_to(Scope.system("authority")).order_by("pk"):
-        evidence_append(client=client, kind=kind, payload=payload, now=now)
+def _on_every_record(now: datetime) -> None:
+    for client in Client.objects.visible_to(_AUTHORITY).order_by("pk"):
+        _on_record(client, now)
+
+
+def _on_record(client: Client, now: datetime) -> None:
+    """Write roots and runbooks that a client's log does not have yet into it.
+
+    A client that comes later gets them before the first act that rests on them: its log alone says who may sign what.
+    """
+    kinds = (EvidenceKind.ROOT_INSTALLED, EvidenceKind.RUNBOOK_PUBLISHED)
+    known = "".join(
+        Entry.objects.visible_to(_AUTHORITY).filter(client=client, kind__in=kinds).values_list("content", flat=True)
+    )
+    for root in RootRecord.objects.order_by("version"):
+        if root.digest in known:
+            continue
+        content = read_statement(decode(bytes(root.envelope)).body(), Root)
+        payload: dict[str, Any] = {
+            "version": root.version,
+            "digest": root.digest,
+            "root_keys": sorted(content.root.keys),
+            "operator_keys": sorted(content.operator.keys),
+            "catalogue_keys": sorted(content.catalogue.keys),
+            "expires_at": root.expires_at,
+            "by": root.installed_by,
+        }
+        evidence_append(client=client, kind=EvidenceKind.ROOT_INSTALLED, payload=payload, now=now)
+    for runbook in RunbookRecord.objects.order_by("slug", "version"):
+        if runbook.digest in known:
+            continue
+        payload = {
+            "slug": runbook.slug,
+            "version": runbook.version,
+            "digest": runbook.digest,
+            "risk": runbook.risk,
+            "by": runbook.published_by,
+        }
+        evidence_append(client=client, kind=EvidenceKind.RUNBOOK_PUBLISHED, payload=payload, now=now)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------
@@ -320,6 +337,7 @@ def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
     job.envelope, job.signed_by = envelope, sorted(authorised.signers)
     job.state, job.queued_at = JobState.QUEUED, now
     job.save(update_fields=["envelope", "signed_by", "state", "queued_at"])
+    _on_record(job.client, now)
     _evidence(
         job,
         EvidenceKind.JOB_QUEUED,
@@ -503,6 +521,7 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
         installed_by=scope.who,
     )
     installed.devices.set(devices)
+    _on_record(installed.client, now)
     evidence_append(
         client=installed.client,
         kind=EvidenceKind.ORDER_INSTALLED,
@@ -628,6 +647,7 @@ def _invoke(
         expires_at=invocation.expires_at,
         queued_at=now,
     )
+    _on_record(job.client, now)
     _evidence(
         job,
         EvidenceKind.JOB_QUEUED,

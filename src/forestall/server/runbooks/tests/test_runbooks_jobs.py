@@ -297,6 +297,20 @@ def test_the_same_authority_again_changes_nothing_and_anothers_is_refused(office
     assert queries.root_key_id() == next(iter(office.operator.root.root.keys))
 
 
+def test_each_clients_log_says_who_may_sign_what_before_anything_rests_on_it(office):
+    assert kinds(office).count("root:installed") == 1
+    assert kinds(office).count("runbook:published") == 3
+    late = site_create(client=client_create(name="Late Ltd", timezone="UTC"), name="There")
+    device, _ = office.new_device("late-01", site=late)
+    office.submit(office.sign(office.prepare(device=device)))
+    log = Entry.objects.visible_to(EVERYTHING).filter(client=late.client).order_by("index")
+    assert list(log.values_list("kind", flat=True))[2:] == [
+        "root:installed", "runbook:published", "runbook:published", "runbook:published", "job:queued",
+    ]  # fmt: skip
+    office.submit(office.sign(office.prepare(device=device, volume="/srv")))
+    assert log.filter(kind="root:installed").count() == 1
+
+
 def test_a_published_version_keeps_its_content(office):
     catalogue = private_key(bytes.fromhex((office.operator.folder / "catalogue.key").read_text()))
     altered = msgspec.structs.replace(office.operator.runbook_called("restart-service"), title="Another")
