@@ -76,7 +76,10 @@ function backdrop(data) {
             ctx.moveTo(bbox.left, y);
             ctx.lineTo(bbox.left + bbox.width, y);
             ctx.stroke();
-            ctx.fillText(line.label, bbox.left + bbox.width - 4 * devicePixelRatio, y - 2 * devicePixelRatio);
+            // The two lie close together: one is named above its line, the other below.
+            const below = line.status === "warn";
+            ctx.textBaseline = below ? "top" : "bottom";
+            ctx.fillText(line.label, bbox.left + bbox.width - 4 * devicePixelRatio, y + (below ? 3 : -2) * devicePixelRatio);
           }
           ctx.restore();
         },
@@ -122,6 +125,7 @@ function options(figure, data, width) {
   return {
     width,
     height: figure.querySelector(".plot").clientHeight,
+    padding: [8, 8, 0, 0],
     legend: { show: false },
     tzDate: (stamp) => uPlot.tzDate(new Date(stamp * 1e3), data.zone),
     cursor: {

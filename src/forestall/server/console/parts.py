@@ -1,4 +1,4 @@
-"""The parts that every page is made of. Each has one template in ``templates/parts`` and one section of the stylesheet."""
+"""The parts that every page is made of. Each has one template in ``templates/parts``, one section in the stylesheet."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ def tally(counts: Iterable[tuple[str, int]]) -> SafeString:
 
 
 def history_strip(changes: Sequence[tuple[datetime, str]], *, start: datetime, end: datetime) -> SafeString:
-    """The answers of a check over time as a strip. ``changes``: when it became what; the first may lie before ``start``."""
+    """The answers of a check over time. ``changes``: when it became what; the first may lie before ``start``."""
     span = (end - start).total_seconds()
     bars: list[str] = []
     for number, (at, value) in enumerate(changes):

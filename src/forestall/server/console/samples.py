@@ -132,14 +132,19 @@ class Spec:
     """Metric → what the line is called."""
     kind: str = ""
     """Check kind whose policy gives the threshold lines."""
-    invert: bool = False
+    counts_left: bool = False
     """The policy's threshold counts what is left; the chart shows what is used."""
 
 
 SPECS: tuple[Spec, ...] = (
     Spec("cpu", "Processor", "%", (("cpu.used_percent", "used"), ("cpu.iowait_percent", "waiting for disks")), "cpu"),
     Spec(
-        "memory", "Memory", "%", (("memory.used_percent", "used"), ("swap.used_percent", "swap used")), "memory", True
+        "memory",
+        "Memory",
+        "%",
+        (("memory.used_percent", "used"), ("swap.used_percent", "swap used")),
+        "memory",
+        counts_left=True,
     ),
     Spec("load", "Load", "", (("load.1m", "1 min"), ("load.5m", "5 min"), ("load.15m", "15 min"))),
     Spec("volume", "Space used", "%", (("disk.used_percent", "used"),), "disk_space"),
@@ -316,7 +321,7 @@ def thresholds(spec: Spec, levels: Mapping[str, Any]) -> list[svg.Threshold]:
     for status in ("warn", "fail"):
         value = getattr(policy, f"{status}_percent", None)
         if value is not None:
-            value = 100 - value if spec.invert else value
+            value = 100 - value if spec.counts_left else value
             lines.append(svg.Threshold(value, f"{status} {value:g} %", status))
     return lines
 

@@ -109,7 +109,7 @@ def render_page(
 
 
 def content_digest(content: str) -> str:
-    """What a page says, in 16 characters. "3 min ago" becoming "4 min ago" is not news: the browser counts that itself."""
+    """What a page says, in 16 characters. "3 min ago" becoming "4 min ago" is not news: the browser counts itself."""
     plain = _TIME_TEXT.sub(rb"\1", content.encode())
     plain = re.sub(rb'name="csrfmiddlewaretoken" value="[^"]*"', b"", plain)
     return hashlib.blake2b(plain, digest_size=8).hexdigest()

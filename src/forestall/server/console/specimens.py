@@ -86,7 +86,7 @@ SAYS = {
 EMPTY = parts.Empty(
     title="No devices yet",
     why="A device appears here when its agent has enrolled. Make a token, and run one command on the device.",
-    command="forestall agent enrol --token fse1.…",
+    command="FORESTALL_ENROLMENT_TOKEN=fse1.… forestall agent enrol --server https://…",
     href="#",
     action="Enrol a device",
 )

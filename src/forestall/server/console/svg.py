@@ -101,7 +101,8 @@ def chart(
         share = 100 * x(at) / PLOT_WIDTH
         anchor = "start" if share < 2 else "end" if share > 98 else "middle"
         said.append(
-            f'<text class="svg-label" x="{share:.2f}%" y="{PLOT_HEIGHT + 16}" text-anchor="{anchor}">{escape(word)}</text>'
+            f'<text class="svg-label" x="{share:.2f}%" y="{PLOT_HEIGHT + 16}" text-anchor="{anchor}">'
+            f"{escape(word)}</text>"
         )
     for number, line in enumerate(lines):
         css = f"series-{number % 4 + 1}"
@@ -115,7 +116,7 @@ def chart(
         if low <= level.value <= high:
             drawn.append(f'<path class="svg-threshold {level.status}" d="M0 {y(level.value):.1f}H{PLOT_WIDTH}"/>')
             said.append(
-                f'<text class="svg-label {level.status}" x="100%" dx="-4" y="{y(level.value) - 3:.1f}"'
+                f'<text class="svg-label {level.status}" x="100%" dx="-4" y="{y(level.value) + (-3 if level.status == "fail" else 11):.1f}"'
                 f' text-anchor="end">{escape(level.label)}</text>'
             )
     return SafeString(

@@ -12,5 +12,5 @@ def kind_title(slug: str) -> str:
 
 
 def check_title(kind: str, target: str) -> str:
-    """``Disk space of /``."""
-    return f"{kind_title(kind)} of {target}" if target else kind_title(kind)
+    """``Disk space: /``."""
+    return f"{kind_title(kind)}: {target}" if target else kind_title(kind)

@@ -57,7 +57,7 @@ def cut_words(text: str) -> list[str]:
 
 @register.simple_tag
 def check_title(check: Check) -> str:
-    """``{% check_title check %}``: ``Disk space of /``."""
+    """``{% check_title check %}``: ``Disk space: /``."""
     return titles.check_title(check.kind, check.target)
 
 

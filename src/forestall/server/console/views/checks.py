@@ -48,7 +48,7 @@ class Line:
 
 @page(permission=Permission.DEVICE_VIEW)
 def checks(request: PageRequest) -> HttpResponse:
-    scope, now = request.scope, timezone.now()
+    scope = request.scope
     rows = queries.matrix(scope=scope)
     search, show = request.GET.get("q", "").strip().lower(), request.GET.get("show", "")
     counts: dict[str, int] = {}
@@ -153,7 +153,8 @@ def _lines(rows: list[MatrixRow], kinds: list[str], request: PageRequest, asked:
             cells.append(
                 format_html(
                     '<td><a href="{}check={}" id="c{}" title="{}" data-panel-link hx-get="/checks/{}/panel" '
-                    'hx-target="#panel"{}><span class="shape shape-{}"><span class="visually-hidden">{}</span></span></a></td>',
+                    'hx-target="#panel"{}><span class="shape shape-{}"><span class="visually-hidden">{}</span></span>'
+                    "</a></td>",
                     SafeString(base),
                     cell.check_id,
                     cell.check_id,

@@ -156,7 +156,8 @@ def _overview(request: PageRequest, found: Device, own: list[Check], now: dateti
     )
     return {
         "facts": identity,
-        "table": _checks_table(own, found, now),
+        "table": _checks_table([check for check in own if check.status != Status.PASS], now, bool(own)),
+        "passing": _checks_table([check for check in own if check.status == Status.PASS], now, bool(own)),
         "panel": check_panel(request, int(asked)) if asked.isdecimal() else "",
         "happenings": happenings_of(scope=scope, device=found, since=now - timedelta(days=30), until=now),
         "open_tickets": open_tickets,
@@ -174,7 +175,7 @@ def _clock_offset(found: Device) -> parts.Html:
     return f"{abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} this server"
 
 
-def _checks_table(own: list[Check], found: Device, now: datetime) -> Table:
+def _checks_table(own: list[Check], now: datetime, judged: bool) -> Table:  # noqa: FBT001 - says which empty text fits
     return Table(
         caption="Checks",
         columns=[Column("Check", "lead"), Column("Answer", "second"), Column("Reason", "wide"), Column("Since")],
@@ -195,7 +196,9 @@ def _checks_table(own: list[Check], found: Device, now: datetime) -> Table:
             )
             for check in own
         ],
-        empty=Empty(
+        empty=Empty("Every check passes", "Nothing fails, warns, is unknown or is stale here.")
+        if judged
+        else Empty(
             "Not judged yet",
             "Checks appear with the first check-in after approval. The agent checks in every minute.",
             command="forestall agent check-in",

@@ -156,6 +156,7 @@ def devices(request: PageRequest) -> HttpResponse:
         caption="Devices",
         columns=[
             Column("Device", "lead", sort="name"),
+            Column("Client", "quiet", sort="client"),
             Column("State", "second", sort="state"),
             Column("Last check-in", sort="seen"),
             Column("Operating system", sort="os"),
@@ -207,7 +208,8 @@ def _rows(shown: Sequence[Device], scope: Scope, now: datetime) -> list[Row]:
             pick=str(device.pk) if device.status == DeviceStatus.PENDING else "",
             pick_label=f"pick {device.name}",
             cells=[
-                parts.link(f"/devices/{device.pk}/", device.name, f"{device.client.name} · {device.site.name}"),
+                parts.link(f"/devices/{device.pk}/", device.name),
+                f"{device.client.name} · {device.site.name}",
                 state_in_words(device, counts[device.pk], now),
                 parts.moment(device.last_check_in_at, now),
                 device.os_name or parts.none("it has not reported its system yet", "unknown"),

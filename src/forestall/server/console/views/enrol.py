@@ -48,10 +48,12 @@ def enrol(request: PageRequest) -> HttpResponse:
     tokens = list(queries.enrolment_tokens(scope=scope)[:TOKENS_SHOWN])
     context = {
         "crumbs": format_html('<a href="/devices/">Devices</a> › Enrol'),
-        "sentence": "A token lets one device enrol at one site, once, within 24 hours. The device then waits for your approval.",
+        "sentence": "A token lets one device enrol at one site, once, within 24 hours. It then waits for your approval.",
         "sites": sites,
         "chosen": chosen,
-        "command": f"forestall agent enrol --server https://{intake_address()} --token {made}" if made else "",
+        "command": f"FORESTALL_ENROLMENT_TOKEN={made} forestall agent enrol --server https://{intake_address()}"
+        if made
+        else "",
         "refused": refused,
         "table": Table(
             caption="Tokens",

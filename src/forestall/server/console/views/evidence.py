@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -25,7 +26,7 @@ from forestall.server.inventory import queries as inventory
 from forestall.server.people import queries as people
 from forestall.server.people.scope import Permission
 from forestall.server.runbooks.queries import authority_is_installed, root_envelope
-from forestall.trust.keys import private_key
+from forestall.trust.keys import key_id, private_key, public_bytes
 
 A_PAGE = 100
 
@@ -65,6 +66,7 @@ def evidence(request: PageRequest) -> HttpResponse:
         "logs": _logs_table(logs, now, request),
         "table": entries_table(rows, now, names=names, pages=pages),
         "filters": parts.Filters(choices, search=ref, placeholder="Reference: client/#17"),
+        "verify": f"forestall verify --log-key {key_id(public_bytes(_log_key()))} evidence.jsonl",
     }
     newest = max((log.checkpoint.at for log in logs if log.checkpoint), default=None)
     return render_page(request, "evidence", context, section="evidence", title="Evidence", data_at=newest)
@@ -143,6 +145,7 @@ def entries_table(
         caption="Records",
         columns=[
             Column("Record", "lead"),
+            Column("Reference", "quiet nowrap"),
             Column("When", "second"),
             Column("What it says", "wide"),
             Column("About"),
@@ -152,7 +155,8 @@ def entries_table(
             Row(
                 key=f"entry-{entry.pk}",
                 cells=[
-                    parts.text(_words(entry.kind), entry.reference),
+                    _words(entry.kind),
+                    entry.reference,
                     parts.moment(entry.at, now),
                     _says(entry),
                     about(entry),
@@ -170,6 +174,10 @@ def entries_table(
     )
 
 
+def _log_key() -> Ed25519PrivateKey:
+    return private_key(current_home().log_key.read_bytes())
+
+
 def _words(kind: str) -> str:
     """``job:result`` → ``Job result``."""
     return kind.replace(":", " ").replace("_", " ").capitalize()
@@ -183,7 +191,15 @@ def _says(entry: Entry) -> parts.Html:
         if payload.get(key):
             by = f" ({payload['by']})" if payload.get("by") else ""
             return f"{str(payload[key])[:240]}{by}"
-    return ", ".join(f"{key} {_short(value)}" for key, value in list(payload.items())[:4])
+    if payload.get("first_judged"):
+        return f"{words.plural(len(payload['first_judged']), 'check')} judged for the first time"
+    told = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in payload.items() if _is_readable(value)]
+    return ", ".join(told[:4])
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether a value says something to a person: no digests, no keys, no lists of them."""
+    return isinstance(value, bool | int) or (isinstance(value, str) and 0 < len(value) < 64)
 
 
 def _short(value: Any) -> str:
@@ -219,7 +235,7 @@ def bundle(request: PageRequest, client_id: UUID) -> Any:
         scope=request.scope,
         client_id=client.pk,
         now=now,
-        log_key=private_key(current_home().log_key.read_bytes()),
+        log_key=_log_key(),
         root=root_envelope() if authority_is_installed() else None,
     )
     name = f"evidence-{slugify(client.name) or client.pk}-{now:%Y%m%d}.jsonl"

@@ -6,7 +6,6 @@ from collections import defaultdict
 from uuid import UUID
 
 from django.http import HttpResponse
-from django.utils import timezone
 from django.utils.html import format_html
 
 from forestall.server.checks import queries as checks
@@ -25,7 +24,7 @@ A_PAGE = 100
 
 @page(permission=Permission.DEVICE_VIEW)
 def patches(request: PageRequest) -> HttpResponse:
-    scope, now = request.scope, timezone.now()
+    scope = request.scope
     by_device: dict[UUID, dict[str, Check]] = defaultdict(dict)
     for check in checks.checks(scope=scope).filter(kind__in=KINDS):
         by_device[check.device_id][check.kind] = check
@@ -55,7 +54,7 @@ def patches(request: PageRequest) -> HttpResponse:
         if shown
         else Empty(
             "No update waits",
-            "Every device that has reported its updates has none pending. Devices report them as they change, and daily.",
+            "Every device that has reported its updates has none pending. They are reported as they change.",
             href="/devices/",
             action="Devices",
         ),
@@ -123,19 +122,23 @@ def _cells(own: dict[str, Check]) -> list[parts.Html]:
     security, other, reboot = own.get("security_updates"), own.get("other_updates"), own.get("reboot_pending")
     unknown = parts.none("not judged yet", "unknown")
     late = own.get("end_of_life")
-    why = security.reason if security else ""
+    waits = security is not None and (security.value or security.status != Status.PASS)
+    why = security.reason if security and waits else other.reason if other else ""
     if late is not None and late.status in {Status.FAIL, Status.WARN}:
         why = f"{why} {late.reason}".strip()
     return [
         parts.link(f"/devices/{device.pk}/updates/", device.name, f"{device.client.name} · {device.os_name}"),
-        parts.status(
-            security.status, f"{int(security.value or 0)} pending" if security.value is not None else security.status
-        )
-        if security
-        else unknown,
+        _security(security) if security else unknown,
         why,
         f"{int(other.value)}" if other and other.value is not None else unknown,
         parts.status(reboot.status, "needed" if reboot.status in {Status.FAIL, Status.WARN} else "not needed")
         if reboot and reboot.status not in {Status.UNKNOWN, Status.STALE}
         else unknown,
     ]
+
+
+def _security(check: Check) -> parts.Html:
+    """How many wait. Zero is written 0 only when somebody looked; unknown and stale are said in words."""
+    if check.status in {Status.UNKNOWN, Status.STALE}:
+        return parts.status(check.status)
+    return parts.status(check.status, f"{int(check.value)} pending") if check.value else "0"

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 
 from forestall.server.calendar.rules import Segment
 from forestall.server.checks.result import Status
-from forestall.server.console import parts, words
+from forestall.server.console import parts, titles, words
 from forestall.server.console.access import PageRequest, page
 from forestall.server.console.clocks import clock_part, is_at_risk
 from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Table
@@ -271,13 +271,15 @@ def _happening(row: TimelineRow) -> Happening:
         note.append(format_html('<a href="/jobs/{}/">job {}</a>', row.job_id, row.job_id))
     if row.source == "check":
         new = str((row.detail or {}).get("new", ""))
-        return Happening(
-            row.at, row.text, status=new if new in set(Status) else "", note=parts.joined([row.actor, *note])
-        )
+        kind, _, target = row.actor.partition(" ")
+        about = titles.check_title(kind, target)
+        return Happening(row.at, row.text, status=new if new in set(Status) else "", note=parts.joined([about, *note]))
     if row.source == "notification":
         return Happening(row.at, f"Told {row.actor}: {row.text}", note=parts.joined([row.kind, *note]))
     if row.kind == "commented":
         return Happening(row.at, "Comment", who=row.actor, quote=row.text, note=parts.joined(note))
+    if row.kind == "opened":
+        return Happening(row.at, "Ticket opened", who=row.actor, note=parts.joined([row.text, *note]))
     text = row.text or row.kind
     return Happening(
         row.at,

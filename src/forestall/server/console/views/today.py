@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from forestall.server.alerts import queries as alerts
 from forestall.server.checks import queries as checks
 from forestall.server.checks.models import Check
 from forestall.server.checks.result import Status
@@ -105,6 +106,11 @@ def _needs(
     queue: Sequence[QueueRow], waiting: Sequence[Job], pending: Sequence[Device], scope: Scope, now: datetime
 ) -> list[Need]:
     signed_for = {job.ticket_id: job for job in waiting}
+    reasons: dict[int, str] = {}
+    first = [row.ticket.number for row in queue[:QUEUE_SHOWN]]
+    about = alerts.alerts(scope=scope).filter(ticket_alert__ticket__in=first).order_by("-ticket_alert__pk")
+    for number, reason in about.values_list("ticket_alert__ticket_id", "reason"):
+        reasons[number] = reason
     needs = []
     for row in queue:
         ticket, job = row.ticket, signed_for.pop(row.ticket.number, None)
@@ -115,7 +121,7 @@ def _needs(
                 key=f"ticket-{ticket.number}",
                 title=f"#{ticket.number} {ticket.title}",
                 href=f"/tickets/{ticket.number}/",
-                why=f"{ticket.device.name} · {ticket.client.name} · {row.why}",
+                why=_why(ticket, reasons.get(ticket.number, "")),
                 clock=clock_part(row.clock),
                 owner=ticket.owner.username if ticket.owner else "",
                 next=next_step,
@@ -147,6 +153,12 @@ def _needs(
             )
         )
     return needs
+
+
+def _why(ticket: Ticket, reason: str) -> parts.Html:
+    return format_html(
+        '{} · {} · {}<span class="reason">{}</span>', ticket.device.name, ticket.client.name, ticket.priority, reason
+    )
 
 
 def today_sentence(
@@ -238,7 +250,7 @@ def _done_line(ticket: Ticket, now: datetime) -> Line:
 
 
 def _unseen(scope: Scope, now: datetime) -> tuple[list[Line], int]:
-    """Silent devices first, then what is unknown or stale on the others, by device."""
+    """Silent devices first, then what is unknown or stale on the others, by kind of check."""
     devices = inventory.devices(scope=scope).filter(status=DeviceStatus.APPROVED)
     silent = list(
         devices.filter(Q(last_check_in_at=None) | Q(last_check_in_at__lt=now - SILENT_AFTER)).order_by(
@@ -260,26 +272,30 @@ def _unseen(scope: Scope, now: datetime) -> tuple[list[Line], int]:
         for device in silent
     ]
     gone = {device.pk for device in silent}
-    blind = (
-        checks.checks(scope=scope).filter(status__in=[Status.UNKNOWN, Status.STALE]).order_by("device__name", "kind")
-    )
-    by_device: dict[UUID, list[tuple[str, str, str, datetime]]] = defaultdict(list)
-    columns = ("device_id", "device__name", "kind", "status", "since")
-    for device_id, name, kind, status, at in blind.values_list(*columns):
+    blind = checks.checks(scope=scope).filter(status__in=[Status.UNKNOWN, Status.STALE]).order_by("device__name")
+    by_kind: dict[tuple[str, str], dict[UUID, str]] = defaultdict(dict)
+    since: dict[tuple[str, str], datetime] = {}
+    for device_id, name, kind, status, at in blind.values_list("device_id", "device__name", "kind", "status", "since"):
         if device_id not in gone:
-            by_device[device_id].append((name, titles.kind_title(kind), status, at))
-    for device_id, found in by_device.items():
-        kinds = words.listing(sorted({title for _, title, _, _ in found}), most=4)
-        stale = any(status == Status.STALE for _, _, status, _ in found)
+            by_kind[kind, status][device_id] = name
+            since[kind, status] = max(since.get((kind, status), at), at)
+    # By kind, not by device: a tool that is missing everywhere is one thing to know, not forty.
+    for (kind, status), found in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+        only = next(iter(found))
+        where = (
+            parts.link(f"/devices/{only}/", found[only])
+            if len(found) == 1
+            else format_html(
+                '<a href="/checks/?show=unknown">{}</a> <span class="muted">{}</span>',
+                words.plural(len(found), "device"),
+                words.listing(sorted(found.values())),
+            )
+        )
         lines.append(
             Line(
-                lead=parts.moment(max(at for _, _, _, at in found), now),
-                text=format_html(
-                    '<a href="/devices/{}/">{}</a> <span class="muted">{}</span>', device_id, found[0][0], kinds
-                ),
-                tail=parts.status(
-                    Status.STALE if stale else Status.UNKNOWN, f"{len(found)} {'stale' if stale else 'unknown'}"
-                ),
+                lead=parts.moment(since[kind, status], now),
+                text=format_html("{} on {}", titles.kind_title(kind), where),
+                tail=parts.status(status),
             )
         )
     return lines, len(silent)

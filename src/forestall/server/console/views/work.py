@@ -94,13 +94,12 @@ def runbooks(request: PageRequest) -> HttpResponse:
             empty=Empty(
                 "No runbook is published",
                 "Runbooks are signed by the catalogue's key, which lives with the operator and not on this server.",
-                command="forestall operator publish",
+                command="forestall operator init",
             ),
         ),
         "orders": _orders_table(orders, now),
     }
-    newest = max((record.published_at for record in records), default=None)
-    return render_page(request, "runbooks", context, section="runbooks", title="Runbooks", data_at=newest)
+    return render_page(request, "runbooks", context, section="runbooks", title="Runbooks", data_at=now)
 
 
 def _orders_table(orders: list[OrderRecord], now: datetime) -> Table:
@@ -133,8 +132,8 @@ def _orders_table(orders: list[OrderRecord], now: datetime) -> Table:
         ],
         empty=Empty(
             "No standing order",
-            "A standing order lets a runbook answer a failing check by itself: signed, limited, and at most 30 days long.",
-            command="forestall sign order --help",
+            "A standing order lets a runbook answer a failing check by itself: signed, limited, at most 30 days long.",
+            command="forestall order sign free-disk-space --device NAME --trigger disk_space",
         ),
     )
 
@@ -154,7 +153,9 @@ def runbook(request: PageRequest, slug: str) -> HttpResponse:
     context = {
         "crumbs": format_html('<a href="/runbooks/">Runbooks</a> › {}', record.slug),
         "sentence": content.description,
-        "steps": step_words(content, {p.name: p.default for p in content.parameters if p.default is not None}),
+        "steps": step_words(
+            content, {p.name: f"the {p.name} given" if p.default is None else p.default for p in content.parameters}
+        ),
         "facts": [
             Fact("Risk", format_html("{} · {}", parts.tag(record.risk), signatures_in_words(record.risk))),
             Fact("Undo", content.undo),
