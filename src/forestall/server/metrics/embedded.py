@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ DAY_HOURS = 24
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS device (no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS catalogue (no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, names TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS catalogue (no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, names BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS recent (
     device INTEGER NOT NULL, time INTEGER NOT NULL, catalogue INTEGER NOT NULL, data BLOB NOT NULL,
     UNIQUE (device, time, catalogue)
@@ -63,7 +64,6 @@ class EmbeddedStore:
         self._writing = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._names: dict[int, tuple[str, ...]] = {}
-        self._columns: dict[int, dict[str, int]] = {}
         self._catalogue_no: dict[tuple[str, ...], int] = {}
         self._catalogue_names: dict[bytes, tuple[str, ...]] = {}
         self._device_no: dict[UUID, int] = {}
@@ -99,7 +99,9 @@ class EmbeddedStore:
         number = self._catalogue_no.get(names)
         if number is None:
             digest = catalogue_id(names)
-            writer.execute("INSERT OR IGNORE INTO catalogue (id, names) VALUES (?, ?)", (digest, "\n".join(names)))
+            # A device has many hundred times as many samples as names, but only after some hours.
+            text = zlib.compress("\n".join(names).encode(), 9)
+            writer.execute("INSERT OR IGNORE INTO catalogue (id, names) VALUES (?, ?)", (digest, text))
             (number,) = writer.execute("SELECT no FROM catalogue WHERE id = ?", (digest,)).fetchone()
             self._catalogue_no[names] = number
         return number
@@ -163,9 +165,13 @@ class EmbeddedStore:
         day = hour // DAY_HOURS
         new: Segment = (np.array([hour], dtype=np.int64), _five(names), hour_rollup(values)[None, :])
         times, columns, table = _merged([*self._rollups(writer, device, day, day + 1), new])
+        # Kept under the catalogue of the series themselves; the five columns of each are known from that.
+        series = tuple(dict.fromkeys(column.partition(" ")[2] for column in columns))
+        place = {column: index for index, column in enumerate(columns)}
+        table = table[:, [place[column] for column in _five(series)]]
         writer.execute(
             "INSERT OR REPLACE INTO rollup VALUES (?, ?, ?, ?)",
-            (device, day, self._catalogue(writer, columns), frame_encode(times, table)),
+            (device, day, self._catalogue(writer, series), frame_encode(times, table)),
         )
 
     # --- reading ----------------------------------------------------------------------------------------------
@@ -175,7 +181,7 @@ class EmbeddedStore:
         if names is None and (reader := self._reader()) is not None:
             found = reader.execute("SELECT names FROM catalogue WHERE id = ?", (catalogue,)).fetchone()
             if found is not None:
-                names = self._catalogue_names[catalogue] = tuple(found[0].split("\n"))
+                names = self._catalogue_names[catalogue] = _names(found[0])
         return names
 
     def latest(
@@ -336,8 +342,7 @@ class EmbeddedStore:
         names = self._names.get(number)
         if names is None:
             (text,) = connection.execute("SELECT names FROM catalogue WHERE no = ?", (number,)).fetchone()
-            names = tuple(text.split("\n"))
-            self._names[number] = names
+            names = self._names[number] = _names(text)
         return names
 
     def _recent(self, connection: sqlite3.Connection, device: int, first: int, last: int) -> Iterator[Segment]:
@@ -357,7 +362,8 @@ class EmbeddedStore:
         yield from self._packed(connection, "frame", "hour", device, first, last)
 
     def _rollups(self, connection: sqlite3.Connection, device: int, first: int, last: int) -> Iterator[Segment]:
-        yield from self._packed(connection, "rollup", "day", device, first, last)
+        for times, names, values in self._packed(connection, "rollup", "day", device, first, last):
+            yield times, _five(names), values
 
     def _packed(
         self, connection: sqlite3.Connection, table: str, key: str, device: int, first: int, last: int
@@ -388,6 +394,10 @@ def _open_writer(path: Path) -> sqlite3.Connection:
 
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
+
+
+def _names(text: bytes) -> tuple[str, ...]:
+    return tuple(zlib.decompress(text).decode().split("\n"))
 
 
 def _five(names: Sequence[str]) -> tuple[str, ...]:
