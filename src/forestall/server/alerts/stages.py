@@ -79,7 +79,10 @@ class Case:
 
     @property
     def first_seen_at(self) -> datetime:
-        return self.alert.first_seen_at if self.alert else self.now
+        """When the check stopped passing: by the judgement, not by when its event arrived here."""
+        if self.alert is not None:
+            return self.alert.first_seen_at
+        return (self.check.problem_since if self.status.is_problem else None) or self.check.since
 
     def muted(self, because: str, until: datetime | None) -> Case:
         """The case, held back; the first stage that holds it gives the reason."""
@@ -223,7 +226,11 @@ def run(case: Case) -> Case:
 def _written(case: Case) -> Alert:
     check = case.check
     alert = case.alert or Alert(
-        check_row=check, device=check.device, kind=check.kind, target=check.target, first_seen_at=case.now
+        check_row=check,
+        device=check.device,
+        kind=check.kind,
+        target=check.target,
+        first_seen_at=case.first_seen_at,
     )
     alert.reason = check.reason
     alert.risk = check.risk

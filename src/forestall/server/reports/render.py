@@ -132,7 +132,8 @@ def main() -> int:
         return 2
     try:
         asked = json.loads(raw)
-        made_at = datetime.fromisoformat(asked["made_at"]).astimezone(UTC)
+        # typst takes whole seconds.
+        made_at = datetime.fromisoformat(asked["made_at"]).astimezone(UTC).replace(microsecond=0)
         pdf = render(asked["page"], made_at=made_at)
     except (ValueError, KeyError, TypeError, RecursionError, typst.TypstError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

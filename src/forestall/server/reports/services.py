@@ -319,7 +319,7 @@ def _evidence(ticket: Ticket) -> list[Evidence]:
         at__lte=ticket.verified_at or ticket.resolved_at,
         kind__in=[EvidenceKind.ALERT_RAISED, EvidenceKind.ALERT_CLEARED, EvidenceKind.CHECK_CHANGED],
     )
-    of_kind = [entry for entry in around if entry.payload.get("kind") == ticket.kind]
+    of_kind = [entry for entry in around if _is_about(entry.payload, ticket.kind)]
     return [
         Evidence(
             reference=entry.reference,
@@ -331,3 +331,8 @@ def _evidence(ticket: Ticket) -> list[Evidence]:
         )
         for entry in sorted([*own, *of_kind], key=lambda entry: entry.index)
     ]
+
+
+def _is_about(payload: dict[str, Any], kind: str) -> bool:
+    """Whether a record of alerts or checks is about this kind; a device's first judgements are one record together."""
+    return any(one.get("kind") == kind for one in (payload, *payload.get("first_judged", ())))

@@ -434,12 +434,17 @@ def _judge_unverified(now: datetime) -> int:
 
 
 def _still_failing(ticket: Ticket) -> Check | None:
-    """A check of this ticket that was judged after the resolution and does not pass."""
+    """A check of this ticket that was judged after the resolution and is still what the alert was about. Unknown and
+    stale are no answer to that, unless unknown was the trouble itself."""
+    same = Q(status__in=[Status.WARN, Status.FAIL]) | Q(status=Status.UNKNOWN, alerts__status=Status.UNKNOWN)
     failing: Check | None = (
         Check.objects.visible_to(DESK)
-        .filter(alerts__ticket_alert__ticket=ticket, judged_at__gt=ticket.resolved_at)
-        .filter(alerts__state=AlertState.OPEN)
-        .exclude(status=Status.PASS)
+        .filter(
+            same,
+            alerts__ticket_alert__ticket=ticket,
+            alerts__state=AlertState.OPEN,
+            judged_at__gt=ticket.resolved_at,
+        )
         .first()
     )
     return failing

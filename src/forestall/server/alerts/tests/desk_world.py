@@ -74,8 +74,10 @@ class World:
         risk: str = "high",
         value: float | None = None,
         unit: str = "",
+        late: float = 0,
     ) -> Check:
-        """A judgement, as the judging package writes it; a change goes to the outbox."""
+        """A judgement, as the judging package writes it; a change goes to the outbox, which is read ``late`` seconds
+        after."""
         device = device or self.web
         status, reason = Status(status), reason or f"{kind} {target} is {status}"
         with transaction.atomic():
@@ -84,6 +86,12 @@ class World:
             if check is None:
                 check = Check(device=device, kind=kind, target=target, since=self.now)
             check.status, check.reason, check.risk, check.value, check.unit = status, reason, risk, value, unit
+            if old != status:
+                check.since = self.now
+            if status is Status.PASS:
+                check.problem_since = None
+            elif status.is_problem:
+                check.problem_since = check.problem_since or self.now
             check.judged_at, check.due_at = self.now, self.now + timedelta(minutes=1)
             check.evidence = ["df -B1"]
             if status in {Status.PASS, Status.WARN, Status.FAIL}:
@@ -96,6 +104,7 @@ class World:
                 event_record(
                     event=Event.CHECK_CHANGED, subject=change.pk, at=self.now, detail={"old": old, "new": status},
                 )  # fmt: skip
+        self.now += timedelta(seconds=late)
         self.route()
         return check
 

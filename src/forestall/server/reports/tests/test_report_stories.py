@@ -20,6 +20,7 @@ from forestall.server.reports.services import RenderError, ReportError, service_
 from forestall.server.runbooks import queries as runbooks
 from forestall.server.runbooks import services as jobs
 from forestall.server.runbooks.operator import OperatorFolder, operator_init
+from forestall.server.tickets import queries as tickets
 from forestall.server.tickets.tests.desk_story import Story
 from forestall.trust.keys import new_key, public_bytes
 from forestall.trust.sign import sign_job, sign_statement
@@ -149,6 +150,18 @@ def test_what_people_did_is_told_with_their_words(story: ReportStory) -> None:
         ("paused: waiting for client", timedelta(hours=1)),
         ("counted", timedelta(minutes=10)),
     ]
+
+
+def test_events_that_come_late_change_nothing_of_what_was_seen_when(story: ReportStory) -> None:
+    story.at("09:00").report("warn", "82 %", value=82, unit="%", late=2)
+    story.at("09:10").report("fail", "93 %", value=93, unit="%", late=2)
+    story.at("09:20").report("pass", "50 %", late=2)
+    body = body_read(story.reports()[0].body)
+    (seen,) = body.seen
+    assert (f"{seen.first_seen_at:%H:%M:%S}", seen.reason, seen.value) == ("08:00:00", "93 %", 93)
+    assert f"{body.opened_at:%H:%M:%S}" == "08:00:02"
+    lines = [row.kind for row in tickets.timeline(scope=SYSTEM, ticket=story.ticket()) if row.source == "check"]
+    assert lines == ["new → warn", "warn → fail", "fail → pass"]
 
 
 def test_a_ticket_that_closed_itself_has_a_report_too(story: ReportStory) -> None:

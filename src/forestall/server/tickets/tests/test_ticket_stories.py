@@ -151,6 +151,19 @@ class TestEnding:
         assert (story.ticket().state, story.ticket().reopened) == ("acknowledged", 1)
         assert story.texts("reopened") == ["the check still fails: 93 %"]
 
+    def test_an_unknown_answer_neither_verifies_nor_reopens(self, story: Story) -> None:
+        story.at("09:00").report("fail", "93 %")
+        story.at("09:10").resolve(story.bob)
+        story.at("09:11").report("unknown")
+        assert (story.at("09:12").ticket().state, story.ticket().verified_at) == ("resolved", None)
+
+    def test_a_proof_that_is_still_lost_opens_it_again(self, story: Story) -> None:
+        story.at("09:00").report("pass", kind="backup_age", target="restic")
+        story.at("09:10").report("unknown", kind="backup_age", target="restic")
+        story.at("10:10").resolve(story.bob)
+        story.at("10:20").report("unknown", kind="backup_age", target="restic")
+        assert story.at("10:21").ticket().reopened == 1
+
     def test_worse_after_a_hasty_resolution_opens_the_same_ticket(self, story: Story) -> None:
         story.at("09:00").report("warn", "82 %")
         story.at("09:10").resolve(story.bob)
