@@ -32,9 +32,8 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 def case(status: str = "fail", **more) -> Case:
     device = Device(name="web-01")
-    check = Check(
-        device=device, kind=more.pop("kind", "disk_space"), target="/", status=status, risk="high", reason="r"
-    )
+    kind = more.pop("kind", "disk_space")
+    check = Check(device=device, kind=kind, target="/", status=status, risk="high", reason="r", since=NOW)
     nothing = {
         "alert": None, "passed_before": True, "changes": 1, "window": None, "device_is_offline": False,
         "group_told_at": None, "possible_routes": (),
