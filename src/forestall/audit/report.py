@@ -106,8 +106,8 @@ class Report:
             needs = f"{count(problems, 'thing')} {'needs' if problems == 1 else 'need'} attention"
             worst, group = self.worst_first()[0]
             if worst in {Risk.CRITICAL, Risk.HIGH}:
-                of = f", {len(group)} of them {worst}" if problems > 1 else f", and its risk is {worst}"
-                needs += of
+                risk = worst if worst is Risk.CRITICAL else f"{worst} risk"
+                needs += f", {len(group)} of them {risk}" if problems > 1 else f", and it is {risk}"
         else:
             needs = "Nothing needs attention"
         passes = f"{count(len(self.passed), 'check')} {'passes' if len(self.passed) == 1 else 'pass'}"

@@ -78,8 +78,16 @@ def _finding(finding: Finding) -> RenderableType:
     rows.add_column(ratio=1, overflow="fold")
     if result.evidence:
         rows.add_row(Text("Evidence", style="bright_black"), Text(_evidence(finding), style="bright_black"))
-    rows.add_row(Text("Remedy", style="bright_black"), Text(inert(finding.remedy)))
+    rows.add_row(Text("Remedy", style="bright_black"), _with_commands(finding.remedy))
     return Group(title, Padding(Group(Text(inert(result.reason)), rows), (0, 0, 0, 2)))
+
+
+def _with_commands(text: str) -> Text:
+    """What stands between backquotes is a command."""
+    shown = Text()
+    for index, part in enumerate(inert(text).split("`")):
+        shown.append(part, style="cyan" if index % 2 else "default")
+    return shown
 
 
 def _evidence(finding: Finding) -> str:

@@ -275,7 +275,7 @@ def test_accepting_an_open_socket_makes_it_pass_with_who_and_why(world):
     ada = Scope("ada", 1, None, None, ROLE_PERMISSIONS[Role.TECHNICIAN])
     accepted = services.target_accept(check=row, scope=ada, reason="replica in the other site", now=world.now)
     assert (accepted.status, accepted.accepted_by) == (PASS, "ada")
-    assert accepted.reason.startswith("Accepted as it is: PostgreSQL listens")
+    assert accepted.reason.startswith("Accepted as it is: PostgreSQL (postgres) listens")
     record = evidence.entries(scope=SYSTEM).filter(kind="check:accepted").get()
     assert record.payload["reason"] == "replica in the other site"
     assert services.target_reject(check=row, scope=ada, now=world.now).status == FAIL

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from forestall.server.checks.kind import Level
 from forestall.server.checks.result import Known, Result, Risk, Status
-from forestall.server.checks.words import clock, count, day
+from forestall.server.checks.words import clock, count, day, span
 from forestall.wire.facts import Certificate
 
 
@@ -48,7 +48,7 @@ def _judge_certificate(target: str, certificate: Certificate, policy: Policy, no
     risk = Risk.MEDIUM
     if days <= 0:
         status, risk = Status.FAIL, Risk.CRITICAL
-        text = f"expired on {clock(ends)}; {left} left."
+        text = f"expired {span(now - ends)} ago ({clock(ends)})."
     elif days < policy.fail_days:
         status, risk = Status.FAIL, Risk.HIGH
         text = f"expires on {day(ends)}, {left} left (fails below {policy.fail_days:g})."

@@ -9,7 +9,7 @@ from datetime import datetime
 from forestall.server.checks.kind import Level
 from forestall.server.checks.result import Known, Result, Risk, Status
 from forestall.server.checks.thresholds import grade
-from forestall.server.checks.words import count, number, percent, sentence, size
+from forestall.server.checks.words import count, number, percent, size
 from forestall.wire.facts import Disk
 
 
@@ -65,7 +65,7 @@ def _judge_disk(disk: Disk, policy: Policy, previous: Status | None) -> Result:
         parts = ", ".join(text for _, text in sorted(found, key=lambda each: each[0] is not Status.FAIL))
         dying = disk.smart_passed is False or bool(disk.pending_sectors or disk.uncorrectable_sectors)
         risk = (Risk.CRITICAL if dying else Risk.HIGH) if status is Status.FAIL else Risk.MEDIUM
-        return Result(status, sentence(f"{name}: {parts}"), target=disk.device, evidence=evidence, risk=risk)
+        return Result(status, f"{name}: {parts}.", target=disk.device, evidence=evidence, risk=risk)
     if disk.smart_passed is None:
         if disk.kind == "virtual":
             reason = f"{name}: a virtual disk has no health of its own; its host has to be asked."

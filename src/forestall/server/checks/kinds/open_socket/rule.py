@@ -64,7 +64,7 @@ def _judge_socket(key: tuple[str, int], sockets: Sequence[Socket], policy: Polic
         known = RISKY[key]
         status = Status.WARN if shielded or known.risk in {Risk.LOW, Risk.MEDIUM} else Status.FAIL
         risk = known.risk if not shielded else max(known.risk, Risk.MEDIUM, key=lambda risk: risk.rank)
-        reason = f"{known.service} listens on {target} of every interface ({addresses}){by}: {known.why}.{shield}"
+        reason = f"{known.service}{by} listens on {target} of every interface ({addresses}): {known.why}.{shield}"
         return Result(status, reason, target=target, evidence=evidence, risk=risk)
     who = process or "A process that could not be seen"
     reason = f"{who} listens on {target} of every interface ({addresses}); no reason for that is known.{shield}"

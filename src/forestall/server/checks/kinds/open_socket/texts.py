@@ -7,7 +7,7 @@ TEXTS = Texts(
     question="Is anything open to every network that need not be?",
     why="What listens on every interface is reachable from every network the device is ever in.",
     remedy=(
-        "Let it listen on 127.0.0.1 or one inner address, or filter it with the firewall. Accept it "
-        "here if it must be open."
+        "Let it listen on 127.0.0.1 or one inner address, or filter it with the firewall. Accept it in "
+        "the console if it must be open."
     ),
 )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from forestall.server.checks.kind import Level
 from forestall.server.checks.result import Known, Result, Risk, Status
-from forestall.server.checks.words import clock, count, sentence
+from forestall.server.checks.words import clock
 from forestall.wire.facts import Service, Services
 
 
@@ -63,7 +63,7 @@ def _down(service: Service, status: Status) -> Result:
     detail = f": {service.detail}" if service.detail else ""
     return Result(
         status,
-        sentence(f"{service.name}{what} {how}{since}{detail}"),
+        f"The service {service.name}{what} {how}{since}{detail.rstrip('.')}.",
         target=service.name,
         evidence=(f"systemctl status {service.name}",) if service.since else (),
         remedy="" if service.state == "failed" else f"Start {service.name} again; if it is not needed, disable it.",
@@ -77,7 +77,7 @@ def _others(document: Services, down: int, *, starts_at_boot: bool) -> Result:
         return Result(Status.UNKNOWN, f"0 services are known ({why}).", value=0, unit="services")
     running = len({service.name for service in document.services if service.state in {"running", "starting"}})
     also = f"; {down} more {'is' if down == 1 else 'are'} down" if down else ""
-    reason = f"{running} of {count(len(names), 'service')} run; the others are one-shots or not started{also}."
+    reason = f"{running} of {len(names)} services run; the others are one-shots or not started{also}."
     if not starts_at_boot:
         reason += " Nothing on this device starts services at boot, so a stopped one is not counted as down."
     return Result(Status.PASS, reason, value=running, unit="services", risk=Risk.LOW)

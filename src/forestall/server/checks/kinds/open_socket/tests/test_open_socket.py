@@ -21,7 +21,7 @@ def test_a_database_open_to_all_fails_and_says_why():
     result = sockets(socket(5432, process="postgres"), socket(5432, address="*", process="postgres"))["tcp/5432"]
     assert (result.status, result.risk) == (FAIL, Risk.HIGH)
     assert result.reason == (
-        "PostgreSQL listens on tcp/5432 of every interface (::, *) (postgres): databases answer their "
+        "PostgreSQL (postgres) listens on tcp/5432 of every interface (::, *): databases answer their "
         "applications, not the world; stolen data and ransom notes begin here."
     )
 

@@ -19,7 +19,10 @@ def test_a_failed_service_says_since_when_and_in_its_managers_words():
     )  # fmt: skip
     result = services(NGINX, down)["postgresql"]
     assert result.status is FAIL
-    assert result.reason == "Postgresql (PostgreSQL) has failed since 2026-11-23 07:00 UTC: exit-code, status=1."
+    assert (
+        result.reason
+        == "The service postgresql (PostgreSQL) has failed since 2026-11-23 07:00 UTC: exit-code, status=1."
+    )
     assert result.evidence == ("systemctl status postgresql",)
 
 
