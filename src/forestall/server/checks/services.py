@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 CHECKS = Scope.system("checks")
 LEASE = timedelta(minutes=2)
 """How long a worker may take over one device before another one tries."""
+SETTLING = timedelta(minutes=10)
+AGAIN_WHILE_SETTLING = timedelta(seconds=10)
+"""A device that has just enrolled sends its documents and first samples within moments: what is still unknown is
+looked at again soon, so that its baseline is there when somebody looks."""
 ANSWERS = frozenset({Status.PASS, Status.WARN, Status.FAIL})
 """Definite answers; unknown and stale say something about us."""
 VALUE_FIELDS = (
@@ -132,7 +136,7 @@ class _Writing:
     changed: list[tuple[Check, CheckChange]] = field(default_factory=list)
     values: list[Check] = field(default_factory=list)
     """Same status, other value or words."""
-    same: list[int] = field(default_factory=list)
+    same: list[Check] = field(default_factory=list)
 
 
 @transaction.atomic
@@ -148,10 +152,10 @@ def _judge(
         schedule = DeviceSchedule.objects.select_for_update().get(device=device)
     known_due: dict[str, float] = schedule.kinds
     chosen = list(CHECK_KINDS.values() if kinds is None else kinds)
-    if device.status == DeviceStatus.PENDING:
-        chosen = [kind for kind in chosen if kind.slug == "pending_enrolment"]
-    elif device.status == DeviceStatus.REVOKED:
-        chosen = []
+    applicable = {DeviceStatus.PENDING: ["pending_enrolment"], DeviceStatus.REVOKED: []}.get(
+        DeviceStatus(device.status), list(CHECK_KINDS)
+    )
+    chosen = [kind for kind in chosen if kind.slug in applicable]
     if only_due:
         chosen = [kind for kind in chosen if known_due.get(kind.slug, 0) <= now.timestamp()]
     rows = list(Check.objects.visible_to(CHECKS).filter(device=device))
@@ -164,16 +168,21 @@ def _judge(
     )
     for kind in chosen:
         due_at = now + timedelta(seconds=kind.cadence_seconds)
-        known_due[kind.slug] = due_at.timestamp()
         own = {row.target: row for row in rows if row.kind == kind.slug}
         values = queries.override_values(overrides, kind=kind, site_id=device.site_id, device_id=device.pk)
-        _take(device, kind, own, _results(kind, known, values, own, now), now, due_at, writing)
-    _write(device, writing, chosen, now)
+        results = _results(kind, known, values, own, now)
+        if now - device.enrolled_at < SETTLING and any(result.status is Status.UNKNOWN for result in results):
+            due_at = min(due_at, now + AGAIN_WHILE_SETTLING)
+        known_due[kind.slug] = due_at.timestamp()
+        _take(device, kind, own, results, now, due_at, writing)
+    _write(device, writing, now)
     if device.status == DeviceStatus.REVOKED:
         schedule.delete()
     else:
         schedule.kinds = known_due
-        schedule.due_at = datetime.fromtimestamp(min(known_due.values(), default=now.timestamp() + 300), UTC)
+        # A kind that was never judged is due at once: a first document must not put off all the others.
+        next_due = min(known_due.get(slug, now.timestamp()) for slug in applicable)
+        schedule.due_at = datetime.fromtimestamp(next_due, UTC)
         schedule.save(update_fields=["kinds", "due_at"])
     return [check for check, _ in (*writing.new, *writing.changed)]
 
@@ -214,7 +223,7 @@ def _take(
         elif _said(row) != old_said:
             writing.values.append(row)
         else:
-            writing.same.append(row.pk)
+            writing.same.append(row)
     there = {result.target[:500] for result in results}
     for target, row in own.items():
         if target not in there:
@@ -252,11 +261,12 @@ def _change(row: Check, old: str, now: datetime) -> CheckChange:
     return CheckChange(check_row=row, old=old, new=row.status, value=row.value, reason=row.reason, at=now)
 
 
-def _write(device: Device, writing: _Writing, kinds: Sequence[CheckKind], now: datetime) -> None:
+def _write(device: Device, writing: _Writing, now: datetime) -> None:
     if writing.same:
-        due = [When(kind=kind.slug, then=Value(now + timedelta(seconds=kind.cadence_seconds))) for kind in kinds]
-        Check.objects.visible_to(CHECKS).filter(pk__in=writing.same).update(
-            judged_at=now, due_at=Case(*due, output_field=DateTimeField())
+        due = {row.kind: row.due_at for row in writing.same}
+        whens = [When(kind=slug, then=Value(due_at)) for slug, due_at in due.items()]
+        Check.objects.visible_to(CHECKS).filter(pk__in=[row.pk for row in writing.same]).update(
+            judged_at=now, due_at=Case(*whens, output_field=DateTimeField())
         )
     if writing.values:
         Check.objects.visible_to(CHECKS).bulk_update(writing.values, VALUE_FIELDS)

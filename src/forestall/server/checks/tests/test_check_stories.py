@@ -234,6 +234,7 @@ def test_documents_and_metrics_choose_the_kinds(world):
 
 
 def test_due_devices_are_judged_once_however_many_workers_there_are(world):
+    world.after(minutes=20).checks_in(world.web)
     assert services.checks_judge_due(now=world.now) == 1
     assert services.checks_judge_due(now=world.now) == 0
     schedule = DeviceSchedule.objects.get(device=world.web)
@@ -251,6 +252,25 @@ def test_only_the_kinds_that_are_due_are_judged_again(world):
     services.checks_judge_due(now=world.after(seconds=61).now)
     assert world.check("offline").judged_at == world.now
     assert world.check("disk_space", "/").judged_at == judged
+
+
+def test_a_first_document_does_not_put_off_the_other_kinds(world):
+    world.checks_in(world.web, NETWORK)
+    services.device_judge_by_id(device_id=world.web.pk, documents=["network"], now=world.now)
+    assert services.checks_judge_due(now=world.now) == 1
+    assert world.check("offline").status == PASS
+
+
+def test_what_is_unknown_of_a_new_device_is_looked_at_again_within_seconds(world):
+    services.checks_judge_due(now=world.now)
+    assert world.check("cpu").status == UNKNOWN
+    world.after(seconds=11).checks_in(world.web, cpu=12)
+    services.checks_judge_due(now=world.now)
+    assert world.check("cpu").status == PASS
+    assert world.check("memory").due_at == world.now + services.AGAIN_WHILE_SETTLING
+    world.after(minutes=11)
+    services.checks_judge_due(now=world.now)
+    assert world.check("memory").due_at == world.now + timedelta(seconds=120)
 
 
 def test_one_device_that_cannot_be_judged_does_not_keep_the_others_waiting(world, monkeypatch, caplog):
