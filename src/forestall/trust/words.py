@@ -12,7 +12,6 @@ from datetime import datetime
 
 from forestall.trust.authorise import complete_parameters
 from forestall.trust.statements import (
-    OPERATOR_SIGNATURES,
     Invocation,
     Job,
     ParameterValue,
@@ -123,15 +122,3 @@ def _device(device: str, names: Mapping[str, str]) -> str:
 
 def _at(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def signatures_words(risk_needed: int | None) -> str:
-    """``needs 1 operator``."""
-    if risk_needed is None:
-        return "cannot be signed by operators"
-    return f"needs {risk_needed} operator{'s' if risk_needed != 1 else ''}"
-
-
-def risk_words(runbook: Runbook) -> str:
-    """The risk class and what it asks for: ``change: needs 1 operator``."""
-    return f"{runbook.risk}: {signatures_words(OPERATOR_SIGNATURES[runbook.risk])}"

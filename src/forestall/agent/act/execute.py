@@ -38,8 +38,10 @@ def execute(
 ) -> JobResult | None:
     """Run a command, or refuse it; None when this very command was answered before.
 
-    The result is also kept in the state (``results_waiting``) until the spool has it. ``places`` and
-    ``environment`` are for actions; the defaults are this machine's own.
+    The result is also kept in the state (``results_waiting``) until the spool has it. OSError when the state cannot
+    be kept (a full disk): before the first step, then nothing ran and the command is taken when it comes again; or
+    after the last, then it never runs again and is answered as interrupted once the state is opened anew.
+    ``places`` and ``environment`` are for actions; the defaults are this machine's own.
     """
     if state.was_answered(envelope):
         return None

@@ -109,6 +109,24 @@ def test_nothing_runs_when_the_counter_cannot_be_kept(machine, monkeypatch):
     assert machine.execute(envelope).outcome == "succeeded"
 
 
+def test_documents_that_cannot_be_kept_are_not_taken(machine, monkeypatch):
+    runbook = machine.runbook()
+    second = msgspec.structs.replace(machine.root, version=2)
+    envelopes = [sign_statement(runbook, [machine.catalogue]), sign_statement(second, [machine.root_key])]
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            machine.state.accept_documents(envelopes, now=machine.now)
+    assert machine.state.root.version == 1
+    assert machine.state.runbook(statement_digest(runbook)) is None
+    assert machine.state.accept_documents(envelopes, now=machine.now) == []
+    assert machine.reopen().root.version == 2
+
+
 def test_every_refusal_is_answered_once(machine):
     runbook = machine.runbook()
     machine.know(runbook)
