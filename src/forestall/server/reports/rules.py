@@ -243,7 +243,8 @@ def _worth_showing(evidence: list[Evidence]) -> list[Evidence]:
 def _evidence(entry: Evidence, times: Times) -> dict[str, str]:
     signed = ", signed by the device" if entry.signed_by_device else ""
     return {
-        "reference": f"#{entry.index}",
+        "reference": entry.reference,
+        "place": f"#{entry.index}",
         "what": f"{_EVIDENCE_WORDS.get(entry.kind, entry.kind)}{signed}",
         "at": times.short(entry.at),
         "leaf": entry.leaf_hash,
