@@ -117,7 +117,7 @@ def _unknowns(report: Report) -> str:
         return ""
     rows = "".join(
         f'<tr><th scope="row">{_mark("unknown")} {_text(finding.title)}</th>'
-        f"<td>{_text(finding.result.reason)}</td></tr>"
+        f"<td>{_text(finding.result.reason)} {_code(finding.result.remedy)}</td></tr>"
         for finding in report.unknowns
     )
     return f"""<section>

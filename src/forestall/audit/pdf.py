@@ -69,13 +69,17 @@ def _data(report: Report) -> dict[str, Any]:
         ],
         "passed": [{"title": title, "reasons": reasons} for title, reasons in by_kind.items()],
         "passed_count": len(report.passed),
-        "unknowns": [
-            {"title": inert(finding.title), "reason": inert(finding.result.reason)} for finding in report.unknowns
-        ],
+        "unknowns": [_unknown(finding) for finding in report.unknowns],
         "machine": [[label, inert(text)] for label, text in report.machine()],
         "not_seen": [[inert(each.what), inert(each.why)] for each in report.not_seen],
         "advice": "Run as root, the audit sees what needs root: sudo forestall audit" if root else "",
     }
+
+
+def _unknown(finding: Finding) -> dict[str, Any]:
+    result = finding.result
+    remedy = inert(f" {result.remedy}" if result.remedy else "").split("`")
+    return {"title": inert(finding.title), "reason": inert(result.reason), "remedy": remedy}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

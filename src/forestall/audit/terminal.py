@@ -114,7 +114,10 @@ def _passes(report: Report) -> RenderableType:
 def _unknown(finding: Finding) -> RenderableType:
     title = Text("◌ ", style="bright_black")
     title.append(inert(finding.title), style="default")
-    return Group(title, Padding(Text(inert(finding.result.reason), style="bright_black"), (0, 0, 0, 2)))
+    lines = [Text(inert(finding.result.reason), style="bright_black")]
+    if finding.result.remedy:
+        lines.append(_with_commands(finding.result.remedy))
+    return Group(title, Padding(Group(*lines), (0, 0, 0, 2)))
 
 
 def _not_seen(report: Report) -> RenderableType:

@@ -27,7 +27,7 @@ from forestall.server.checks.tests.story import (
     known_with,
     series,
 )  # fmt: skip
-from forestall.wire.facts import DOCUMENT_BY_NAME, Volume, Volumes
+from forestall.wire.facts import DOCUMENT_BY_NAME, Gap, Volume, Volumes
 
 EVERY = pytest.mark.parametrize("kind", CHECK_KINDS.values(), ids=lambda kind: kind.slug)
 OF_DOCUMENTS = pytest.mark.parametrize(
@@ -77,6 +77,17 @@ def test_every_setting_has_a_default_and_a_docstring(kind):
     for setting in settings_of(kind):
         assert setting.text, f"{kind.slug}.{setting.name} says nothing"
     assert policy_of(kind) == kind.policy()
+
+
+@OF_DOCUMENTS
+def test_a_document_in_which_nothing_could_be_seen_never_passes(kind):
+    gap = Gap(what="listening sockets, and all else", why="needs root")
+    documents = []
+    for name in kind.rests_on:
+        given = {"hostname": "x", "os_id": "", "os_name": "", "os_version": ""} if name == "system" else {}
+        documents.append(DOCUMENT_BY_NAME[name](gaps=(gap,), **given))
+    results = judge_kind(kind, known_with(*documents), kind.policy(), NOW, {})
+    assert all(result.status is not PASS for result in results)
 
 
 def test_silence_of_the_device_makes_its_checks_stale_but_keeps_what_was_said():

@@ -89,7 +89,7 @@ def _judge_disk(disk: Disk, policy: Policy, previous: Status | None) -> Result:
 def _unseen_remedy(why: str) -> str:
     if "not installed" in why:
         return "Install smartmontools on the device."
-    return "Let the agent run as root." if "root" in why else "Watch the disk with its controller's own tool."
+    return "Reading it needs root." if "root" in why else "Watch the disk with its controller's own tool."
 
 
 def _complaints(disk: Disk, policy: Policy, previous: Status | None) -> list[tuple[Status, str]]:

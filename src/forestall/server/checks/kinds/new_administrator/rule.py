@@ -36,7 +36,7 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
         results.append(
             Result(
                 Status.UNKNOWN, f"Who is an administrator by sudo rules cannot be told: {why}.", target="sudo rules",
-                remedy="Let the agent run as root.",
+                remedy="Reading them needs root.",
             )
         )  # fmt: skip
     if not known.has_history:
