@@ -22,7 +22,7 @@ _SIZES = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _CLOCK_WORDS = {
     "kept": "kept",
     "missed": "missed",
-    "breached": "missed, still running when this report was made",
+    "breached": "missed, still running",
 }
 
 _EVIDENCE_WORDS = {
