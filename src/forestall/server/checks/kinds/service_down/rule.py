@@ -38,6 +38,8 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
             state = "may be down by policy" if service.name in policy.ignore else f"is {service.state}"
             why = "; it does not start at boot, so that was on purpose" if _on_purpose(service) else ""
             results.append(Result(Status.PASS, f"{service.name} {state}{why}.", target=service.name))
+    if down and down == len(document.services):
+        return results
     return [*results, _others(document, down, starts_at_boot=starts_at_boot)]
 
 
@@ -76,8 +78,11 @@ def _others(document: Services, down: int, *, starts_at_boot: bool) -> Result:
         why = "; ".join(f"{gap.what}: {gap.why}" for gap in document.gaps) or "no service manager was found"
         return Result(Status.UNKNOWN, f"0 services are known ({why}).", value=0, unit="services")
     running = len({service.name for service in document.services if service.state in {"running", "starting"}})
-    also = f"; {down} more {'is' if down == 1 else 'are'} down" if down else ""
-    reason = f"{running} of {len(names)} services run; the others are one-shots or not started{also}."
+    which = f"the other {len(names) - down}" if down else str(len(names))
+    reason = f"{running} of {which} services run; the rest are one-shots or not started."
+    if running == len(names) - down:
+        reason = f"{'The other ' if down else 'All '}{running} services run."
+        reason = f"The {'other ' if down else ''}service runs." if running == 1 else reason
     if not starts_at_boot:
         reason += " Nothing on this device starts services at boot, so a stopped one is not counted as down."
     return Result(Status.PASS, reason, value=running, unit="services", risk=Risk.LOW)

@@ -30,7 +30,15 @@ def test_all_that_run_are_one_result():
     results = services(NGINX, Service(name="ssh", state="running", enabled=True))
     assert list(results) == [""]
     assert results[""].status is PASS
-    assert "2 of 2 services run" in results[""].reason
+    assert results[""].reason == "All 2 services run."
+
+
+def test_the_others_are_counted_without_those_that_are_down():
+    down = Service(name="cups", state="failed", enabled=True)
+    stopped = Service(name="bluetooth", state="stopped", enabled=False)
+    assert services(NGINX, down)[""].reason == "The other service runs."
+    assert services(NGINX, down, stopped)[""].reason.startswith("1 of the other 2 services run; the rest are")
+    assert "" not in services(down)
 
 
 def test_stopped_though_it_starts_at_boot_fails_stopped_and_disabled_passes():
