@@ -72,7 +72,7 @@ class NearIntake:
         now = time.time()
         block = SampleBlock(
             catalogue=codec.catalogue_id(NAMES),
-            times=[int(now * 1000)],
+            times=[int(now * 1000) + sequence],  # two in one millisecond would be one sample
             values=np.array([value, value], dtype="<f8").tobytes(),
             names=list(NAMES) if with_names else None,
         )

@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -322,6 +323,20 @@ def test_a_token_enrols_one_device_once(world):
     refused(lambda: world.client().enrol(token), "token_unusable")
     refused(lambda: world.client().enrol("guess"), "token_unusable")
     refused(lambda: world.client().enrol(world.do("token", hours=-1)), "token_unusable")
+
+
+def test_of_many_devices_with_one_token_at_once_one_gets_in(world):
+    token = world.do("token")
+
+    def attempt(number):
+        try:
+            return world.client().enrol(token, hostname=f"rival-{number}").device_id
+        except RefusedError as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(attempt, range(8)))
+    assert sorted(answers).count("token_unusable") == 7
 
 
 def test_an_enrolment_without_the_key_it_names_is_refused(world):
