@@ -12,7 +12,8 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True, width=64),
     st.integers(-(2**60), 2**60).map(float),
     st.integers(-(10**7), 10**7).map(lambda whole: whole / 100),
-    st.just(float("nan")),
+    st.integers(-(10**7), 10**7).map(lambda whole: np.nextafter(whole / 1000, np.inf)),
+    st.sampled_from([float("nan"), 0.0, -0.0, 5e-324, 0.13399999999999998]),
 )
 
 
@@ -37,6 +38,14 @@ def test_an_hour_of_ordinary_samples_takes_under_two_bytes_each():
     values = np.hstack([gauges, counters.astype(float), sizes, steady])
     times = np.arange(60, dtype=np.int64) * 60_000
     assert len(frame_encode(times, values)) < 2 * values.size
+
+
+def test_means_with_noise_in_their_last_bits_take_no_more_than_a_byte_more():
+    clean = np.round(np.random.default_rng(7).normal(50, 5, (60, 20)), 3)
+    noisy = np.nextafter(clean, np.where(np.random.default_rng(8).random(clean.shape) < 0.3, np.inf, clean))
+    times = np.arange(60, dtype=np.int64) * 60_000
+    assert (noisy != clean).any()
+    assert len(frame_encode(times, noisy)) < len(frame_encode(times, clean)) + 0.5 * clean.size
 
 
 @pytest.mark.parametrize("wrong", [b"", b"no frame", frame_encode(np.array([1]), np.array([[1.0]]))[:-3]])
