@@ -81,6 +81,9 @@ def test_a_verdict_tells_what_is_in_the_bundle(bench: Workbench, acme: ClientLog
     (device,) = client.devices
     assert (device.id, device.key, device.signed) == (pc.id, key_id(public_bytes(pc.key)), 1)
     assert device.vouches_for == 2
+    silent = bench.client("Bolt").enrol()
+    (other,) = verdict_of(tmp_path, bench.bundle()).clients[1].devices
+    assert (other.id, other.signed, other.vouches_for) == (silent.id, 0, 0)
     assert client.checkpoint_at == acme.checkpoints[-1][1]
     waits = [acme.checkpoints[0][1] - acme.records[0].at, acme.checkpoints[1][1] - acme.records[2].at]
     assert client.slowest_checkpoint_seconds == max(waits).total_seconds()
@@ -566,6 +569,7 @@ def test_the_root_of_authority_must_be_signed_by_its_own_threshold(
 
     good = verdict_of(tmp_path, bench.bundle(root=signed(root(2), 2)))
     assert (good.valid, good.root_version) == (True, 3)
+    assert verdict_of(tmp_path, bench.bundle(root=signed(root(1), 1))).valid
     for envelope, what in (
         (signed(root(2), 1), "has 1 of its 2 signatures"),
         (signed(root(0), 1), "has 1 of its 0 signatures"),
