@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -65,12 +65,13 @@ class MatrixRow:
         return min((cell.status for cell in self.cells.values()), key=WORST_FIRST.index, default=None)
 
 
-def matrix(*, scope: Scope) -> list[MatrixRow]:
-    """Devices × kinds, by client and name. Two queries, whatever the number of devices."""
-    rows = {
-        device.pk: MatrixRow(device=device)
-        for device in inventory.devices(scope=scope).exclude(status=DeviceStatus.REVOKED)
-    }
+def matrix(*, scope: Scope, devices: Collection[UUID] | None = None) -> list[MatrixRow]:
+    """Devices × kinds, by client and name; of ``devices`` only, or of all. Two queries, however many there are."""
+    found_devices = inventory.devices(scope=scope).exclude(status=DeviceStatus.REVOKED)
+    own_checks = Check.objects.visible_to(scope).filter(gone_at=None)
+    if devices is not None:
+        found_devices, own_checks = found_devices.filter(pk__in=devices), own_checks.filter(device__in=devices)
+    rows = {device.pk: MatrixRow(device=device) for device in found_devices}
     columns = ("device_id", "kind", "status", "pk", "target", "reason", "risk", "judged_at")
     order = {status.value: index for index, status in enumerate(WORST_FIRST)}
     risks = {risk.value: risk.rank for risk in Risk}
@@ -79,7 +80,7 @@ def matrix(*, scope: Scope) -> list[MatrixRow]:
     def key(row: tuple[Any, ...]) -> tuple[int, int, str]:
         return order[row[2]], risks[row[6]], row[4]
 
-    for each in Check.objects.visible_to(scope).filter(gone_at=None).values_list(*columns):
+    for each in own_checks.values_list(*columns):
         found.setdefault((each[0], each[1]), []).append(each)
     for (device_id, kind), own in found.items():
         if device_id not in rows:

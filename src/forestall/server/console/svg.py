@@ -116,7 +116,9 @@ def chart(
         if low <= level.value <= high:
             drawn.append(f'<path class="svg-threshold {level.status}" d="M0 {y(level.value):.1f}H{PLOT_WIDTH}"/>')
             said.append(
-                f'<text class="svg-label {level.status}" x="100%" dx="-4" y="{y(level.value) + (-3 if level.status == "fail" else 11):.1f}"'
+                # The two lie close together: one is named above its line, the other below.
+                f'<text class="svg-label {level.status}" x="100%" dx="-4"'
+                f' y="{y(level.value) + (11 if level.status == "warn" else -3):.1f}"'
                 f' text-anchor="end">{escape(level.label)}</text>'
             )
     return SafeString(

@@ -40,6 +40,7 @@ CLIENTS = (
     ("Corvid Architects", "Europe/London", ("Studio",)),
 )
 NAMES = ("web", "db", "reception-pc", "files", "mail", "backup", "build", "gateway", "print", "erp", "vpn", "lab")
+LIBRARIES = ("ssl", "curl", "xml", "png", "tiff")
 LONG_NAME = "a-very-long-device-name-that-somebody-really-gave.finance-department.example-manufacturing.internal"
 BYTES = 100_000_000_000
 
@@ -88,9 +89,15 @@ NATURES = (
     Nature(cpu=8),
 )
 EVERYTHING_FAILS = Nature(
-    disk=97, security=41, other=120, backup_hours=400, failed_service="nginx.service", reboot=True, cpu=97,
+    disk=97,
+    security=41,
+    other=120,
+    backup_hours=400,
+    failed_service="nginx.service",
+    reboot=True,
+    cpu=97,
     certificate_days=-3,
-)  # fmt: skip
+)
 
 
 def owner() -> Person:
@@ -144,6 +151,7 @@ def build(count: int, *, now: datetime, all_failing: bool = False, long_names: b
     _route(now)
     if count > len(fleet.devices):
         _copies(fleet, count, now)
+    store.compact(now=now)
     store.close()
     return fleet
 
@@ -158,21 +166,36 @@ def _device(fleet: Fleet, number: int, seen: datetime, now: datetime, *, long_na
     site = fleet.sites[number % len(fleet.sites)]
     name = LONG_NAME if long_name else f"{NAMES[number % len(NAMES)]}-{number // len(NAMES) + 1:02d}"
     return Device.objects.create(
-        client=site.client, site=site, name=name, hostname=name, status=DeviceStatus.APPROVED,
-        public_key=uuid.uuid4().bytes * 2, agent_version="0.1.0", enrolled_at=now - timedelta(days=40),
-        approved_at=now - timedelta(days=40), approved_by="ada", last_check_in_at=seen, last_made_at=seen,
-        clock_offset_seconds=0.2, role="endpoint" if "pc" in name else "server", boot_id=str(uuid.uuid4()),
+        client=site.client,
+        site=site,
+        name=name,
+        hostname=name,
+        status=DeviceStatus.APPROVED,
+        public_key=uuid.uuid4().bytes * 2,
+        agent_version="0.1.0",
+        enrolled_at=now - timedelta(days=40),
+        approved_at=now - timedelta(days=40),
+        approved_by="ada",
+        last_check_in_at=seen,
+        last_made_at=seen,
+        clock_offset_seconds=0.2,
+        role="endpoint" if "pc" in name else "server",
+        boot_id=str(uuid.uuid4()),
         os_name="Debian GNU/Linux 13 (trixie)",
-    )  # fmt: skip
+    )
 
 
 def _keep(device: Device, document: f.Document, at: datetime) -> None:
     body = msgspec.msgpack.encode(document)
     FactsDocument.objects.visible_to(SYSTEM).filter(device=device, name=document.name()).delete()
     FactsDocument.objects.create(
-        device=device, name=document.name(), digest=uuid.uuid4().bytes * 2, body=zlib.compress(body),
-        collected_at=max(at, device.last_check_in_at - timedelta(hours=1)), changed_at=at,
-    )  # fmt: skip
+        device=device,
+        name=document.name(),
+        digest=uuid.uuid4().bytes * 2,
+        body=zlib.compress(body),
+        collected_at=max(at, device.last_check_in_at - timedelta(hours=1)),
+        changed_at=at,
+    )
 
 
 def _facts(device: Device, nature: Nature, at: datetime, random: Random, *, failed: bool = False) -> None:
@@ -183,11 +206,14 @@ def _facts(device: Device, nature: Nature, at: datetime, random: Random, *, fail
         )
     updates = [
         f.Update(
-            name=f"lib{['ssl', 'curl', 'xml', 'png', 'tiff'][i % 5]}{i}", installed="3.0.17-1", candidate="3.0.18-1",
-            security=i < nature.security, origin="Debian-Security:12" if i < nature.security else "Debian:12",
+            name=f"lib{['ssl', 'curl', 'xml', 'png', 'tiff'][i % 5]}{i}",
+            installed="3.0.17-1",
+            candidate="3.0.18-1",
+            security=i < nature.security,
+            origin="Debian-Security:12" if i < nature.security else "Debian:12",
         )
         for i in range(nature.security + nature.other)
-    ]  # fmt: skip
+    ]
     services = [
         f.Service(name=f"{name}.service", description=text, state="running", enabled=True, since=at)
         for name, text in (
@@ -200,77 +226,143 @@ def _facts(device: Device, nature: Nature, at: datetime, random: Random, *, fail
     if nature.failed_service:
         services.append(
             f.Service(
-                name=nature.failed_service, description="The service that matters here", enabled=True,
-                state="failed" if failed else "running", since=at, detail="exit-code, status=1" if failed else "",
+                name=nature.failed_service,
+                description="The service that matters here",
+                enabled=True,
+                state="failed" if failed else "running",
+                since=at,
+                detail="exit-code, status=1" if failed else "",
             )
-        )  # fmt: skip
+        )
     repositories = ()
     if nature.backup_hours is not None:
         good = seen - timedelta(hours=nature.backup_hours)
         repositories = (
             f.BackupRepository(
-                name="nightly", tool="restic", location="/srv/backup/nightly", last_success_at=good, snapshots=31,
-                last_run_at=good, last_run_ok=True,
+                name="nightly",
+                tool="restic",
+                location="/srv/backup/nightly",
+                last_success_at=good,
+                snapshots=31,
+                last_run_at=good,
+                last_run_ok=True,
             ),
-        )  # fmt: skip
+        )
     certificates = ()
     if nature.certificate_days is not None:
         certificates = (
             f.Certificate(
-                address="0.0.0.0", port=443, subject="CN=www.example.org", issuer="Example CA", names=("www.example.org",),
-                not_before=at - timedelta(days=80), not_after=seen + timedelta(days=nature.certificate_days), process="nginx",
+                address="0.0.0.0",  # noqa: S104 - a fact about a socket
+                port=443,
+                subject="CN=www.example.org",
+                issuer="Example CA",
+                names=("www.example.org",),
+                not_before=at - timedelta(days=80),
+                not_after=seen + timedelta(days=nature.certificate_days),
+                process="nginx",
             ),
-        )  # fmt: skip
+        )
     documents: list[f.Document] = [
         f.System(
-            hostname=device.name, os_id="debian", os_name=device.os_name, os_version="13.2", os_codename="trixie", kernel="6.12.57-amd64",
-            architecture="x86_64", manufacturer="Dell Inc.", model="PowerEdge R450", cpu_model="Xeon Silver 4310",
-            cpu_count=8, memory_bytes=32 * 10**9, booted_at=at - timedelta(days=30), init="systemd", boot_id=device.boot_id,
-            reboot_required=nature.reboot, reboot_reasons=("linux-image-6.12.58-amd64",) if nature.reboot else (),
+            hostname=device.name,
+            os_id="debian",
+            os_name=device.os_name,
+            os_version="13.2",
+            os_codename="trixie",
+            kernel="6.12.57-amd64",
+            architecture="x86_64",
+            manufacturer="Dell Inc.",
+            model="PowerEdge R450",
+            cpu_model="Xeon Silver 4310",
+            cpu_count=8,
+            memory_bytes=32 * 10**9,
+            booted_at=at - timedelta(days=30),
+            init="systemd",
+            boot_id=device.boot_id,
+            reboot_required=nature.reboot,
+            reboot_reasons=("linux-image-6.12.58-amd64",) if nature.reboot else (),
             sources=("/etc/os-release", "/proc/cpuinfo"),
         ),
         f.Network(
             interfaces=(f.Interface(name="eth0", addresses=("192.0.2.7/24",), up=True),),
             listening=(
-                f.Socket(protocol="tcp", address="0.0.0.0", port=22, process="sshd", user="root"),
+                f.Socket(protocol="tcp", address="0.0.0.0", port=22, process="sshd", user="root"),  # noqa: S104 - a fact
                 f.Socket(protocol="tcp", address="127.0.0.1", port=5432, process="postgres", user="postgres"),
             ),
         ),
         f.Volumes(
             volumes=(
-                f.Volume(mountpoint="/", device="/dev/sda1", filesystem="ext4", total_bytes=BYTES, total_inodes=6_000_000),
+                f.Volume(
+                    mountpoint="/", device="/dev/sda1", filesystem="ext4", total_bytes=BYTES, total_inodes=6_000_000
+                ),
                 f.Volume(mountpoint="/srv", device="/dev/sdb1", filesystem="xfs", total_bytes=10 * BYTES),
             ),
             sources=("/proc/self/mountinfo",),
         ),
         f.Disks(
-            disks=(f.Disk(device="/dev/sda", model="PERC H755", size_bytes=BYTES, unknown_why="smartctl is not installed"),),
+            disks=(
+                f.Disk(device="/dev/sda", model="PERC H755", size_bytes=BYTES, unknown_why="smartctl is not installed"),
+            ),
             gaps=(f.Gap(what="SMART of /dev/sda", why="smartctl is not installed"),),
         ),
         f.Software(
             manager="dpkg",
-            packages=tuple(f.Package(name=f"package-{i:04d}", version=f"1.{i}-1", architecture="amd64") for i in range(420)),
+            packages=tuple(
+                f.Package(name=f"package-{i:04d}", version=f"1.{i}-1", architecture="amd64") for i in range(420)
+            ),
         ),
         f.Updates(
-            manager="apt", pending=tuple(updates), lists_refreshed_at=seen - timedelta(hours=5), security_sources=True,
+            manager="apt",
+            pending=tuple(updates),
+            lists_refreshed_at=seen - timedelta(hours=5),
+            security_sources=True,
             sources=("apt-get -s dist-upgrade",),
         ),
         f.Services(manager="systemd", services=tuple(services), sources=("systemctl list-units",)),
         f.Access(
             accounts=(
-                f.Account(name="root", uid=0, shell="/bin/bash", login=True, administrator=True, administrator_because=("uid 0",), password="locked"),
-                f.Account(name="ada", uid=1000, shell="/bin/bash", login=True, administrator=True, administrator_because=("group sudo",), password="set", ssh_keys=1, last_login=seen),
-                f.Account(name="www-data", uid=33, shell="/usr/sbin/nologin", password="locked"),
+                f.Account(  # noqa: S604 - a fact, runs nothing
+                    name="root",
+                    uid=0,
+                    shell="/bin/bash",
+                    login=True,
+                    administrator=True,
+                    administrator_because=("uid 0",),
+                    password="locked",
+                ),
+                f.Account(  # noqa: S604 - a fact, runs nothing
+                    name="ada",
+                    uid=1000,
+                    shell="/bin/bash",
+                    login=True,
+                    administrator=True,
+                    administrator_because=("group sudo",),
+                    password="set",
+                    ssh_keys=1,
+                    last_login=seen,
+                ),
+                f.Account(name="www-data", uid=33, shell="/usr/sbin/nologin", password="locked"),  # noqa: S604 - a fact
             ),
             sudo_rules=("%sudo ALL=(ALL:ALL) ALL",),
         ),
-        f.Sshd(installed=True, running=True, settings={"permitrootlogin": "no", "passwordauthentication": "no"}, effective=True),
+        f.Sshd(
+            installed=True,
+            running=True,
+            settings={"permitrootlogin": "no", "passwordauthentication": "no"},
+            effective=True,
+        ),
         f.Firewall(tool="nftables", active=True, default_inbound="drop", rules=24),
         f.Backups(tools=("restic",), repositories=repositories),
-        f.Antivirus(products=(f.AntivirusProduct(name="ClamAV", version="1.4", running=True, definitions_at=seen - timedelta(hours=8)),)),
+        f.Antivirus(
+            products=(
+                f.AntivirusProduct(
+                    name="ClamAV", version="1.4", running=True, definitions_at=seen - timedelta(hours=8)
+                ),
+            )
+        ),
         f.Certificates(certificates=certificates),
         f.Time(daemon="chronyd", synchronised=True, offset_seconds=0.0004),
-    ]  # fmt: skip
+    ]
     for document in documents:
         _keep(device, document, at)
 
@@ -346,12 +438,21 @@ def _copies(fleet: Fleet, count: int, now: datetime) -> None:
         name = f"{NAMES[number % len(NAMES)]}-{number // len(NAMES) + 1:02d}"
         new.append(
             Device(
-                client=site.client, site=site, name=name, hostname=name, status=DeviceStatus.APPROVED,
-                public_key=uuid.uuid4().bytes * 2, agent_version="0.1.0", enrolled_at=now - timedelta(days=30),
-                approved_at=now - timedelta(days=30), approved_by="ada", last_check_in_at=now - timedelta(seconds=number % 60),
-                role="endpoint" if "pc" in name else "server", os_name="Debian GNU/Linux 13 (trixie)",
+                client=site.client,
+                site=site,
+                name=name,
+                hostname=name,
+                status=DeviceStatus.APPROVED,
+                public_key=uuid.uuid4().bytes * 2,
+                agent_version="0.1.0",
+                enrolled_at=now - timedelta(days=30),
+                approved_at=now - timedelta(days=30),
+                approved_by="ada",
+                last_check_in_at=now - timedelta(seconds=number % 60),
+                role="endpoint" if "pc" in name else "server",
+                os_name="Debian GNU/Linux 13 (trixie)",
             )
-        )  # fmt: skip
+        )
     Device.objects.bulk_create(new)
     by_model = {model.pk: list(Check.objects.visible_to(SYSTEM).filter(device=model)) for model in models}
     checks = []

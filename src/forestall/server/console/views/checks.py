@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Count, Max
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from forestall.server.checks import queries
 from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.models import Check
-from forestall.server.checks.queries import MatrixRow
+from forestall.server.checks.queries import Cell
 from forestall.server.checks.result import Status
 from forestall.server.checks.services import NotAcceptableError, target_accept, target_reject
 from forestall.server.console import parts, titles, words
 from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Empty, Fact, Happening
 from forestall.server.console.shell import render_page
+from forestall.server.console.status_words import worst
+from forestall.server.inventory import queries as inventory
+from forestall.server.inventory.models import DeviceStatus
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.tickets import queries as tickets
 
@@ -46,30 +53,58 @@ class Line:
     total: SafeString
 
 
+@dataclass(slots=True)
+class Standing:
+    """A device and how many of its checks say what: enough to filter and sort, without reading them all."""
+
+    device_id: UUID
+    name: str
+    client: str
+    site: str
+    counts: dict[str, int]
+
+    @property
+    def worst(self) -> Status | None:
+        return worst(self.counts)
+
+    def fits(self, search: str, show: str) -> bool:
+        if show == "problems" and not (self.counts.get(Status.FAIL) or self.counts.get(Status.WARN)):
+            return False
+        if show == "unknown" and not (self.counts.get(Status.UNKNOWN) or self.counts.get(Status.STALE)):
+            return False
+        text = f"{self.name} {self.client} {self.site}".lower()
+        return all(word in text for word in search.split())
+
+    @property
+    def rank(self) -> tuple[str, int, int, str]:
+        """Within its client the worst first."""
+        rank = WORST[self.worst] if self.worst else len(WORST)
+        return (self.client, rank, -self.counts.get(Status.FAIL, 0), self.name)
+
+
 @page(permission=Permission.DEVICE_VIEW)
 def checks(request: PageRequest) -> HttpResponse:
     scope = request.scope
-    rows = queries.matrix(scope=scope)
+    everything, newest = standings(scope)
     search, show = request.GET.get("q", "").strip().lower(), request.GET.get("show", "")
-    counts: dict[str, int] = {}
-    for row in rows:
-        for cell in row.cells.values():
-            counts[cell.status] = counts.get(cell.status, 0) + 1
-    shown = [row for row in rows if _fits(row, search, show)]
-    shown.sort(key=_rank)
-    pages, stretch = parts.pages_of(request.GET, len(shown), A_PAGE)
-    present = {kind for row in rows for kind in row.cells}
+    fitting = sorted((one for one in everything if one.fits(search, show)), key=lambda one: one.rank)
+    pages, stretch = parts.pages_of(request.GET, len(fitting), A_PAGE)
+    shown = fitting[stretch]
+    cells = {row.device.pk: row.cells for row in queries.matrix(scope=scope, devices=[one.device_id for one in shown])}
+    present = {kind for own in cells.values() for kind in own}
     kinds = [kind for slug, kind in CHECK_KINDS.items() if slug in present]
+    totals: Counter[str] = Counter()
+    for one in everything:
+        totals.update(one.counts)
     asked = request.GET.get("check", "")
-    panel = check_panel(request, int(asked)) if asked.isdecimal() else ""
     context = {
-        "sentence": _sentence(rows, counts),
+        "sentence": _sentence(everything, totals),
         "kinds": [(kind.slug, kind.texts.title, kind.texts.question) for kind in kinds],
-        "lines": _lines(shown[stretch], [kind.slug for kind in kinds], request, asked),
+        "lines": _lines(shown, cells, [kind.slug for kind in kinds], request, asked),
         "pages": pages,
-        "panel": panel,
+        "panel": check_panel(request, int(asked)) if asked.isdecimal() else "",
         "width": len(kinds) + 2,
-        "tally": parts.tally(counts.items()),
+        "tally": parts.tally(totals.items()),
         "filters": parts.Filters(
             choices=[
                 parts.choice(
@@ -78,7 +113,7 @@ def checks(request: PageRequest) -> HttpResponse:
                     [
                         ("", "Every device"),
                         ("problems", "With a problem"),
-                        ("unknown", "With an unknown or stale check"),
+                        ("unknown", "With something unknown or stale"),
                     ],
                     show,
                 )
@@ -87,7 +122,7 @@ def checks(request: PageRequest) -> HttpResponse:
             placeholder="Filter devices",
         ),
         "empty": Empty("No device fits", "Every device is left out by the filter above.", href="?", action="Show all")
-        if rows
+        if everything
         else Empty(
             "Nothing is judged yet",
             "Each device is judged from its first check-in on: disks, services, updates, backups, access and more.",
@@ -95,85 +130,74 @@ def checks(request: PageRequest) -> HttpResponse:
             action="Devices",
         ),
     }
-    newest = max((cell.judged_at for row in rows for cell in row.cells.values()), default=None)
     return render_page(request, "checks", context, section="checks", title="Checks", data_at=newest)
 
 
-def _fits(row: MatrixRow, search: str, show: str) -> bool:
-    statuses = {cell.status for cell in row.cells.values()}
-    if show == "problems" and not statuses & {Status.FAIL, Status.WARN}:
-        return False
-    if show == "unknown" and not statuses & {Status.UNKNOWN, Status.STALE}:
-        return False
-    text = f"{row.device.name} {row.device.client.name} {row.device.site.name}".lower()
-    return all(word in text for word in search.split())
+def standings(scope: Scope) -> tuple[list[Standing], datetime | None]:
+    """Every device with its counts, and when the newest check was judged. Three queries."""
+    devices = inventory.devices(scope=scope).exclude(status=DeviceStatus.REVOKED).order_by()
+    found = {
+        pk: Standing(pk, name, client, site, {})
+        for pk, name, client, site in devices.values_list("pk", "name", "client__name", "site__name")
+    }
+    own = queries.checks(scope=scope).order_by()
+    for device_id, status, number in own.values_list("device_id", "status").annotate(n=Count("pk")):
+        if device_id in found:
+            found[device_id].counts[status] = number
+    return list(found.values()), own.aggregate(at=Max("judged_at"))["at"]
 
 
-def _rank(row: MatrixRow) -> tuple[str, int, int, str]:
-    worst = row.status
-    fails = sum(cell.not_passing for cell in row.cells.values() if cell.status is Status.FAIL)
-    return (row.device.client.name, WORST.get(worst, 9) if worst else 9, -fails, row.device.name)
-
-
-def _sentence(rows: list[MatrixRow], counts: dict[str, int]) -> parts.Html:
-    if not rows:
+def _sentence(everything: list[Standing], totals: Counter[str]) -> parts.Html:
+    if not totals:
         return "No device is judged yet."
-    total = sum(counts.values())
-    failing = sum(row.status is Status.FAIL for row in rows)
-    kinds = words.plural(total, "answer")
+    failing, number = sum(one.worst is Status.FAIL for one in everything), len(everything)
     if failing:
-        first = format_html(
-            "<b>{} of {}</b> {} a failing check",
-            failing,
-            words.plural(len(rows), "device"),
-            words.does(failing, "have"),
-        )
+        does = words.does(failing, "have")
+        first = format_html("<b>{} of {}</b> {} a failing check", failing, words.plural(number, "device"), does)
     else:
-        first = format_html("No check fails on {}", words.plural(len(rows), "device"))
-    blind = counts.get(Status.UNKNOWN, 0) + counts.get(Status.STALE, 0)
-    second = f"{blind} of {kinds} are unknown or stale" if blind else f"{kinds}, none unknown or stale"
+        first = format_html("No check fails on {}", words.plural(number, "device"))
+    blind, answers = totals[Status.UNKNOWN] + totals[Status.STALE], words.plural(totals.total(), "answer")
+    second = f"{blind:,} of {answers} are unknown or stale" if blind else f"{answers}, none unknown or stale"
     return format_html("{}; {}.", first, second)
 
 
-def _lines(rows: list[MatrixRow], kinds: list[str], request: PageRequest, asked: str) -> list[Line]:
+def _lines(
+    shown: list[Standing], cells: Mapping[UUID, Mapping[str, Cell]], kinds: list[str], request: PageRequest, asked: str
+) -> list[Line]:
     lines, client = [], ""
-    # One string for the addresses of all cells: thousands of cells are made on each view.
-    base = parts.address(request.GET, check=None, page=request.GET.get("page"))
-    base += "&" if len(base) > 1 else ""
-    nothing = SafeString("<td></td>")
-    for row in rows:
-        cells = []
-        for kind in kinds:
-            cell = row.cells.get(kind)
-            if cell is None:
-                cells.append(nothing)
-                continue
-            current = ' aria-current="true"' if asked == str(cell.check_id) else ""
-            # The status is a member of Status and the id a number: only the title needs escaping.
-            cells.append(
-                format_html(
-                    '<td><a href="{}check={}" id="c{}" title="{}" data-panel-link hx-get="/checks/{}/panel" '
-                    'hx-target="#panel"{}><span class="shape shape-{}"><span class="visually-hidden">{}</span></span>'
-                    "</a></td>",
-                    SafeString(base),
-                    cell.check_id,
-                    cell.check_id,
-                    f"{titles.kind_title(kind)}: {cell.reason}",
-                    cell.check_id,
-                    SafeString(current),
-                    cell.status.value,
-                    cell.status.value,
-                )
+    base = parts.address(request.GET, check=None)
+    base = escape(base + ("&" if len(base) > 1 else ""))
+    names = {kind: titles.kind_title(kind) for kind in kinds}
+    for one in shown:
+        own = cells.get(one.device_id, {})
+        # Thousands of cells on a page: put together by hand, each text in them escaped.
+        row = "".join(_cell(own.get(kind), names[kind], base, asked) for kind in kinds)
+        state = one.worst
+        total = parts.status(state, f"{one.counts[state]} {state}") if state else parts.none("nothing to judge", "none")
+        lines.append(
+            Line(
+                client=one.client if one.client != client else "",
+                href=f"/devices/{one.device_id}/",
+                name=one.name,
+                cells=SafeString(row),
+                total=total,
             )
-        statuses: dict[str, int] = {}
-        for cell in row.cells.values():
-            statuses[cell.status] = statuses.get(cell.status, 0) + 1
-        worst = row.status
-        total = parts.status(worst, f"{statuses[worst]} {worst}") if worst else parts.none("nothing to judge", "none")
-        heading = row.device.client.name if row.device.client.name != client else ""
-        client = row.device.client.name
-        lines.append(Line(heading, f"/devices/{row.device.pk}/", row.device.name, SafeString("".join(cells)), total))
+        )
+        client = one.client
     return lines
+
+
+def _cell(cell: Cell | None, kind: str, base: str, asked: str) -> str:
+    """A cell of the matrix. What passes says so; what does not says why on hover."""
+    if cell is None:
+        return "<td></td>"
+    status = cell.status.value
+    says = status if cell.status is Status.PASS else cell.reason
+    current = ' aria-current="true"' if asked == str(cell.check_id) else ""
+    return (
+        f'<td><a href="{base}check={cell.check_id}" title="{escape(f"{kind}: {says}")}" data-panel-link{current}>'
+        f'<span class="shape shape-{status}"><span class="visually-hidden">{status}</span></span></a></td>'
+    )
 
 
 def check_panel(request: PageRequest, pk: int) -> SafeString:

@@ -184,8 +184,7 @@ def _checks_table(own: list[Check], now: datetime, judged: bool) -> Table:  # no
                 key=f"check-{check.pk}",
                 cells=[
                     format_html(
-                        '<a href="?check={}" data-panel-link hx-get="/checks/{}/panel" hx-target="#panel">{}</a>',
-                        check.pk,
+                        '<a href="?check={}" data-panel-link>{}</a>',
                         check.pk,
                         titles.check_title(check.kind, check.target),
                     ),

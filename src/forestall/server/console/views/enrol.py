@@ -48,7 +48,7 @@ def enrol(request: PageRequest) -> HttpResponse:
     tokens = list(queries.enrolment_tokens(scope=scope)[:TOKENS_SHOWN])
     context = {
         "crumbs": format_html('<a href="/devices/">Devices</a> › Enrol'),
-        "sentence": "A token lets one device enrol at one site, once, within 24 hours. It then waits for your approval.",
+        "sentence": "A token lets one device enrol at one site, once, within 24 hours. It then awaits your approval.",
         "sites": sites,
         "chosen": chosen,
         "command": f"FORESTALL_ENROLMENT_TOKEN={made} forestall agent enrol --server https://{intake_address()}"
@@ -79,3 +79,8 @@ def enrol(request: PageRequest) -> HttpResponse:
     response = render_page(request, "enrol", context, section="devices", title="Enrol a device", live=False)
     response["Cache-Control"] = "no-store"  # the token is shown once, and not kept by the browser either
     return response
+
+
+def _command(token: str) -> str:
+    """The token goes through the environment: command lines can be read by every user of a machine."""
+    return f"FORESTALL_ENROLMENT_TOKEN={token} forestall agent enrol --server https://{intake_address()}"

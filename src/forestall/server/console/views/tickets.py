@@ -193,10 +193,21 @@ def ticket(request: PageRequest, number: int) -> HttpResponse:
         "may_work": scope.may(Permission.TICKET_WORK),
         "workers": _workers(scope, found),
         "is_waiting": found.state == TicketState.WAITING,
+        "acts": _acts(found) if scope.may(Permission.TICKET_WORK) else [],
     }
     return render_page(
         request, "ticket", context, section="tickets", title=f"#{found.number} {found.title}", data_at=now
     )
+
+
+def _acts(ticket: Ticket) -> list[tuple[str, str]]:
+    """What can be done with it by a press, without words."""
+    if ticket.is_done:
+        return []
+    acts = [("acknowledge", "Acknowledge")] if ticket.acknowledged_at is None else []
+    if ticket.state == TicketState.WAITING:
+        return [*acts, ("resume", "Resume")]
+    return [*acts, ("start", "Start work")] if ticket.state != TicketState.IN_PROGRESS else acts
 
 
 def ticket_sentence(ticket: Ticket, reason: str, now: datetime) -> parts.Html:

@@ -35,6 +35,7 @@ from forestall.server.tickets.queries import QueueRow
 
 QUEUE_SHOWN = 12
 LINES_SHOWN = 10
+SILENT_SHOWN = 5
 AHEAD = timedelta(days=30)
 THIS_WEEK = timedelta(days=7)
 YESTERDAY = timedelta(hours=36)
@@ -269,8 +270,13 @@ def _unseen(scope: Scope, now: datetime) -> tuple[list[Line], int]:
             ),
             tail=parts.status(Status.STALE, "silent"),
         )
-        for device in silent
+        for device in silent[:SILENT_SHOWN]
     ]
+    if len(silent) > SILENT_SHOWN:
+        more = len(silent) - SILENT_SHOWN
+        lines.append(
+            Line("", format_html('<a href="/devices/?state=silent">{} more</a>', words.plural(more, "silent device")))
+        )
     gone = {device.pk for device in silent}
     blind = checks.checks(scope=scope).filter(status__in=[Status.UNKNOWN, Status.STALE]).order_by("device__name")
     by_kind: dict[tuple[str, str], dict[UUID, str]] = defaultdict(dict)

@@ -153,13 +153,16 @@ function closePanel() {
   return true;
 }
 
-// A cell's link opens the panel in place; its address is the page with the panel open.
-document.addEventListener("htmx:afterRequest", (event) => {
-  const link = event.target.closest?.("[data-panel-link]");
-  if (!link || !event.detail.successful) return;
+// A check's link opens the panel in place; its address is the page with the panel open.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("[data-panel-link]");
+  if (!link || !$("#panel") || event.ctrlKey || event.metaKey || event.shiftKey || typeof htmx === "undefined") return;
+  event.preventDefault();
+  const check = new URL(link.href).searchParams.get("check");
   for (const other of $$("[data-panel-link][aria-current]")) other.removeAttribute("aria-current");
   link.setAttribute("aria-current", "true");
   history.replaceState(null, "", link.href);
+  await htmx.ajax("GET", `/checks/${check}/panel`, { target: "#panel", swap: "innerHTML" });
 });
 
 // --- keys ------------------------------------------------------------------------------------------------------
