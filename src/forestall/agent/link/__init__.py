@@ -1,0 +1,1 @@
+"""The way to the server: enrolment, session, spool, check-in, checkpoints."""
