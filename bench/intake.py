@@ -140,8 +140,8 @@ def step_prepare(devices: int) -> dict[str, Any]:
     from django.core.management import call_command
     from django.db import transaction
 
+    from forestall.server.certificates import certificates_ensure
     from forestall.server.home import current_home, intake_address, read_or_make_secret, write_private
-    from forestall.server.intake.certificates import certificates_ensure
     from forestall.server.inventory.services import device_approve, device_enrol, enrolment_token_create
     from forestall.server.people.scope import Scope
     from forestall.server.people.services import client_create, site_create
@@ -478,9 +478,9 @@ def _microseconds(act: Callable[[int], object], count: int, rounds: int = 5) -> 
 
 
 def parts_measure(count: int) -> dict[str, float]:
+    from forestall.server.certificates import certificate_file, key_file
     from forestall.server.checks.services import levels_for_intake
     from forestall.server.home import current_home
-    from forestall.server.intake.certificates import certificate_file, key_file
     from forestall.server.intake.journal import Entry, EntryKind, Group, JournalFile
     from forestall.server.intake.levels import Crossings
     from forestall.server.intake.sessions import Sessions
@@ -548,7 +548,7 @@ def parts_measure(count: int) -> dict[str, float]:
     parts["TLS records"] = _tls_microseconds(
         head + bodies[0], answer, certificate_file(home), key_file(home), home.ca_file, count
     )
-    parts["HTTP (parser, uvicorn, answer)"] = asyncio.run(_http_microseconds(head + bodies[0], home, count))
+    parts["HTTP (parser, task, answer)"] = asyncio.run(_http_microseconds(head + bodies[0], count))
     return parts
 
 
@@ -590,54 +590,43 @@ def _tls_microseconds(request: bytes, answer: bytes, certificate: Path, key: Pat
     return best
 
 
-async def _http_microseconds(request: bytes, home: Any, count: int) -> float:
-    """uvicorn's protocol with a transport that goes nowhere and an application that only reads and answers."""
-    import uvicorn
+async def _http_microseconds(request: bytes, count: int) -> float:
+    """The server's HTTP side with a transport that goes nowhere and an application that only answers."""
+    from forestall.server.intake.serving import Connections, HttpConnection, Request
 
-    from forestall.server.home import Address
-    from forestall.server.intake.serving import BoundedProtocol, config_make
+    class Answers:
+        def body_limit(self, path: str) -> int:
+            return 1 << 20
 
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        headers = [(b"content-type", b"application/vnd.forestall+msgpack"), (b"content-length", b"60")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * 60})
+        def hold(self, count: int) -> None:
+            pass
+
+        def release(self, count: int) -> None:
+            pass
+
+        async def respond(self, request: Request) -> tuple[int, bytes]:
+            return 200, b"x" * 60
+
+        def refuse(self, refused: Exception) -> tuple[int, bytes]:
+            raise refused
 
     class Nowhere(asyncio.Transport):
         def write(self, data: Any) -> None:
             pass
 
-        def get_extra_info(self, name: str, default: Any = None) -> Any:
-            return default
-
         def is_closing(self) -> bool:
             return False
 
-        def close(self) -> None:
-            pass
-
-        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-            pass
-
-        def pause_reading(self) -> None:
-            pass
-
-        def resume_reading(self) -> None:
-            pass
-
-    config, _ = config_make(app=application, address=Address("127.0.0.1", 1), home=home)
-    state = uvicorn.server.ServerState()
-    protocol = BoundedProtocol(config=config, server_state=state, app_state={}, _loop=asyncio.get_running_loop())
-    protocol.connection_made(Nowhere())
+    connection = HttpConnection(Connections(Answers()))
+    connection.connection_made(Nowhere())
     best = float("inf")
     for _ in range(5):
         began = time.process_time_ns()
         for _ in range(count):
-            protocol.data_received(request)
-            while state.tasks:
-                await asyncio.sleep(0)
+            connection.data_received(request)
+            await asyncio.sleep(0)
         best = min(best, (time.process_time_ns() - began) / count / 1000)
-    protocol.connection_lost(None)
+    connection.connection_lost(None)
     return best
 
 

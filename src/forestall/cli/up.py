@@ -67,11 +67,8 @@ def _make_home(home: Home) -> None:
 
 def _run(home: Home, console: Console, *, with_agent: bool) -> int:
     started = time.monotonic()
-    # first-run.json is there when everything is ready, and only then: programs wait for it.
-    hidden = home.server / "first-run.pending.json"
-    if home.first_run.exists():
-        home.server.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.first_run.replace(hidden)
+    # first-run.json is there while everything is ready, and only then: programs wait for it.
+    home.first_run.unlink(missing_ok=True)
     environment = {**os.environ, "FORESTALL_HOME": str(home.root), "PYTHONUNBUFFERED": "1"}
     supervisor = Supervisor(home=home, environment=environment, say=lambda text: console.print(f"  [dim]{text}[/dim]"))
 
@@ -91,17 +88,16 @@ def _run(home: Home, console: Console, *, with_agent: bool) -> int:
             _step(console, "enrol", environment)
             supervisor.start(parts["agent"])
             _step(console, "baseline", environment)
-        elif hidden.exists():
-            hidden.replace(home.first_run)
+        else:
+            _step(console, "announce", environment)
         _print_ready(home, console, f"Ready after {time.monotonic() - started:.1f} s")
         supervisor.wait()
         console.print("\nStopping…")
     except PartFailedError as error:
         raise CommandError(str(error)) from None
     finally:
+        home.first_run.unlink(missing_ok=True)
         supervisor.stop()
-        if hidden.exists() and not home.first_run.exists() and "device_id" in json.loads(hidden.read_text()):
-            hidden.replace(home.first_run)
     console.print("Stopped. Start again with [bold]forestall up[/bold] (or make up).")
     return 0
 
@@ -144,7 +140,6 @@ def _detached(home: Home, console: Console, *, no_agent: bool) -> int:
             arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
     with console.status("Starting…"):
-        # The child hides first-run.json first of all and brings it back when everything is ready.
         while process.poll() is None:
             time.sleep(0.2)
             if b"Console:" in log.read_bytes():

@@ -17,6 +17,7 @@ from forestall.drills.fault import FOLDER, DrillError, make_folder, require_prog
 NAME = "forestall-drill"
 SOURCE_FILES = 400
 SOURCE_BYTES = 64 * 1024
+LOCK_SETTLES_SECONDS = 0.1
 BEGIN = "# forestall drill: begin\n"
 END = "# forestall drill: end\n"
 
@@ -110,6 +111,8 @@ class BackupFault:
             )
             while checking.poll() is None and not any(locks.iterdir()):
                 time.sleep(0.002)
+            # restic writes its lock, then looks again a little later whether it is alone: let it get that far.
+            time.sleep(LOCK_SETTLES_SECONDS)
             checking.send_signal(signal.SIGKILL)
             checking.wait()
             if any(locks.iterdir()):

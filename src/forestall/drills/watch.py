@@ -75,8 +75,12 @@ class Watcher:
         yield step("Report", f"{report['number']}: forestall reports --save {report['number']}")
 
     def _check(self, status: str) -> dict[str, Any] | None:
-        query = {"device": self.device_id, "kind": self.fault.kind, "status": status, "target": self.fault.target}
-        return next(iter(self.api.get("/checks", **query)["items"]), None)
+        """The check of the fault's target with that status. A kind that has nothing to say of a healthy target (a
+        service among many) says it of the device as a whole."""
+        rows = self.api.get("/checks", device=self.device_id, kind=self.fault.kind)["items"]
+        named = {row["target"]: row for row in rows}
+        found: dict[str, Any] | None = named.get(self.fault.target) or named.get("")
+        return found if found and found["status"] == status else None
 
     def _tickets(self) -> list[dict[str, Any]]:
         query = {"device": self.device_id, "kind": self.fault.kind, "target": self.fault.target}

@@ -47,14 +47,14 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def pending_first_run(home: Home) -> Path:
-    """What first-run.json will hold, kept until everything is ready."""
-    return home.server / "first-run.pending.json"
+def first_person_file(home: Home) -> Path:
+    """How the first person signs in: what first-run.json is written from at every start."""
+    return home.server / "first-person.json"
 
 
 def prepare(home: Home) -> None:
     """Keys, database, certificates, runbooks, first client, site and person."""
-    from forestall.server.intake.certificates import certificates_ensure
+    from forestall.server.certificates import certificates_ensure
     from forestall.trust.keys import new_key, private_bytes
 
     for folder in (home.root, home.server, home.server / "static", home.logs, home.run, home.agent):
@@ -76,11 +76,12 @@ def prepare(home: Home) -> None:
 
 def _operator(home: Home) -> None:
     from forestall.server.runbooks.operator import operator_init
+    from forestall.server.runbooks.queries import authority_is_installed
     from forestall.server.runbooks.services import authority_install
 
-    # Made here only when there is none: in real life the folder is made on the operator's own machine.
-    bundle = operator_init(folder=home.operator, now=datetime.now(UTC))
-    authority_install(bundle=bundle, now=datetime.now(UTC))
+    # Made here only for a first try on one machine: once it was moved to the operator's own, it stays away.
+    if home.operator.exists() or not authority_is_installed():
+        authority_install(bundle=operator_init(folder=home.operator, now=datetime.now(UTC)), now=datetime.now(UTC))
 
 
 def _first_person(home: Home) -> None:
@@ -100,16 +101,9 @@ def _first_person(home: Home) -> None:
             site_create(client=client_create(name=FIRST_CLIENT, timezone=system_timezone()), name=FIRST_SITE)
         person = person_create(username=FIRST_USERNAME, password=password, role=Role.OWNER)
         token = token_create(person=person, name="first run")
-        content = {
-            "console_url": f"http://{console_address()}",
-            "username": FIRST_USERNAME,
-            "password": password,
-            "api_token": token,
-            "intake_url": f"https://{intake_address()}",
-            "ca_file": str(home.ca_file),
-        }
+        content = {"username": FIRST_USERNAME, "password": password, "api_token": token}
         # Written before the commit: a password that nobody was told would lock the owner out for good.
-        write_private(pending_first_run(home), json.dumps(content).encode())
+        write_private(first_person_file(home), json.dumps(content).encode())
 
 
 def system_timezone() -> str:
@@ -124,7 +118,7 @@ def system_timezone() -> str:
 
 def enrol(home: Home) -> None:
     """Enrol and approve this machine as the first device."""
-    from forestall.server.intake.certificates import ca_fingerprint
+    from forestall.server.certificates import ca_fingerprint
     from forestall.server.inventory.queries import devices
     from forestall.server.inventory.services import device_approve, enrolment_token_create
     from forestall.server.people.queries import sites
@@ -198,19 +192,19 @@ def baseline(home: Home) -> None:
     problems = counts.get("fail", 0) + counts.get("warn", 0)
     unseen = counts.get("unknown", 0) + counts.get("stale", 0)
     say(f"Baseline: {problems} need attention, {counts.get('pass', 0)} pass, {unseen} could not be seen")
-    finish(home, device_id)
+    announce(home, device_id)
 
 
-def finish(home: Home, device_id: UUID) -> None:
-    """Write first-run.json now that everything is ready."""
-    pending = pending_first_run(home)
-    if pending.exists():
-        content = json.loads(pending.read_text())
-        content["device_id"] = str(device_id)
-        # Addresses may have changed since the first start; the person and the token have not.
-        content["console_url"] = f"http://{console_address()}"
-        content["intake_url"] = f"https://{intake_address()}"
-        write_private(home.first_run, json.dumps(content, indent=2).encode() + b"\n")
+def announce(home: Home, device_id: UUID | None = None) -> None:
+    """Write first-run.json: everything is ready."""
+    content = {
+        **json.loads(first_person_file(home).read_text()),
+        "console_url": f"http://{console_address()}",
+        "intake_url": f"https://{intake_address()}",
+        "ca_file": str(home.ca_file),
+        "device_id": None if device_id is None else str(device_id),
+    }
+    write_private(home.first_run, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def main(arguments: list[str]) -> int:
@@ -222,7 +216,7 @@ def main(arguments: list[str]) -> int:
         read_or_make_secret(home.secret_key)
     django.setup()
     logging.getLogger().setLevel(logging.WARNING)
-    steps = {"prepare": prepare, "enrol": enrol, "baseline": baseline}
+    steps = {"prepare": prepare, "enrol": enrol, "baseline": baseline, "announce": announce}
     try:
         for name in arguments:
             steps[name](home)

@@ -68,12 +68,10 @@ def not_allowed(request: HttpRequest, error: NotAllowedError) -> HttpResponse:
 
 
 @api.exception_handler(ObjectDoesNotExist)
+@api.exception_handler(Http404)
 def absent(request: HttpRequest, error: Exception) -> HttpResponse:
     # The same words whether it is foreign or was never there: nobody learns that another client's thing exists.
     return problem(404, "Not found", "There is no such thing here.")
-
-
-api.add_exception_handler(Http404, absent)
 
 
 @api.exception_handler(RequestError)

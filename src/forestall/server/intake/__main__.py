@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -26,14 +26,14 @@ SWITCH_SECONDS = 0.0005
 
 async def serve() -> None:
     """Serve until told to stop. The order of the start matters and stands here in one piece."""
+    from forestall.server.certificates import certificate_file, certificates_ensure, key_file
     from forestall.server.home import current_home, intake_address, read_or_make_secret
     from forestall.server.intake.app import Intake
     from forestall.server.intake.catalogues import Catalogues
-    from forestall.server.intake.certificates import certificate_file, certificates_ensure, key_file
     from forestall.server.intake.enrolment import enrol
     from forestall.server.intake.journal import Journal, JournalFile, journal_lock
     from forestall.server.intake.known import Watch
-    from forestall.server.intake.serving import Server, config_make
+    from forestall.server.intake.serving import Server, context_make
     from forestall.server.intake.sessions import Sessions
 
     home, address = current_home(), intake_address()
@@ -74,10 +74,10 @@ async def serve() -> None:
             enrol=lambda request, now: enrol(request=request, now=now, home=home),
             refresh=refresh,
         )
-        config, context = config_make(app=intake, address=address, home=home)
+        context = context_make(home)
+        server = Server(application=intake, address=address, context=context)
         journal.start()
         await refresh()
-        server = Server(config)
 
         async def every_second() -> None:
             ticks = 0
@@ -85,6 +85,7 @@ async def serve() -> None:
                 await asyncio.sleep(REFRESH_SECONDS)
                 ticks += 1
                 intake.tick()
+                server.connections.sweep(loop.time())
                 if ticks % 60 == 0:
                     intake.tell_of_strangers()
                 if ticks % CERTIFICATE_SECONDS == 0:
@@ -94,22 +95,25 @@ async def serve() -> None:
                         log.info("intake's certificate was renewed")
                 await refresh()
 
-        async def say_when_ready() -> None:
-            await server.listening.wait()
-            log.info("intake listens on %s", address)
-
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
         # What was loaded by now stays: no reason for the collector to look at it again and again.
         gc.collect()
         gc.freeze()
-        tasks = [asyncio.create_task(every_second()), asyncio.create_task(say_when_ready())]
-        try:
-            await server.serve()
-        finally:
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-            await journal.stop()
+        await server.start()
+        log.info("intake listens on %s", address)
+        ticking = asyncio.create_task(every_second())
+        waiting = asyncio.create_task(stopped.wait())
+        # A tick that fails is a defect: better to end, and be started again, than to serve from an old picture.
+        await asyncio.wait({ticking, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        failed = ticking.exception() if ticking.done() else None
+        for task in (ticking, waiting):
+            task.cancel()
+        await server.stop()
+        await journal.stop()
+        if failed is not None:
+            raise failed
 
 
 def main() -> int:

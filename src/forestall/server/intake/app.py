@@ -1,4 +1,4 @@
-"""The agents' door: a bare ASGI callable. Who, which bytes, what do they say, safe, answered: in that order.
+"""The agents' door. Who, which bytes, what do they say, safe, answered: in that order.
 
 One check-in, in the order of the code: session → body → MAC → device's state → expand → decode → sequence → times →
 records → levels → journal → reply. Every step either passes or refuses with a code; nothing has an effect before the
@@ -11,11 +11,11 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -26,6 +26,7 @@ from forestall.server.intake.known import Delivery, KnownDevice, Watch
 from forestall.server.intake.levels import CatalogueLevels, Crossings
 from forestall.server.intake.records import records_check
 from forestall.server.intake.refused import RefusedError
+from forestall.server.intake.serving import Request
 from forestall.server.intake.sessions import Session, Sessions
 from forestall.trust.keys import signature_holds
 from forestall.wire import codec
@@ -43,9 +44,6 @@ from forestall.wire.session import (
 
 log = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 R = TypeVar("R", bound=msgspec.Struct)
 
 AHEAD_MS = 5 * 60 * 1000
@@ -58,7 +56,6 @@ SMALL_EXPANDED = 128 * 1024
 SMALL_MESSAGE = 16 * 1024
 """Size of an enrolment or a session request."""
 PICTURE_TOO_OLD_SECONDS = 60.0
-RETRY_AFTER_SECONDS = b"5"
 REFUSALS_KEPT = 10_000
 
 
@@ -72,12 +69,10 @@ class Bounds:
     """Bodies being received, decoded or waiting for their commit."""
     evidence_bytes: int = 32 * 1024 * 1024
     """Of these, kept free for check-ins that carry signed records: evidence goes before samples."""
-    body_seconds: float = 30.0
-    """Time in which a body must have arrived."""
 
 
 class Intake:
-    """The ASGI application and its state."""
+    """``serving.Application``, and its state."""
 
     def __init__(
         self,
@@ -108,11 +103,10 @@ class Intake:
         self.crossings = Crossings()
         self._requests = 0
         self._held = 0
-        self._receiving: dict[asyncio.Task[Any], float] = {}
         self._refusals: dict[tuple[bytes, RefusalCode], RefusalCount] = {}
         self._strangers: dict[RefusalCode, int] = {}
         self._delivered: set[tuple[bytes, str]] = set()
-        self._routes: dict[str, tuple[frozenset[str], Callable[[Any, Receive], Awaitable[bytes]]]] = {
+        self._routes: dict[str, tuple[frozenset[str], Callable[[Request], Awaitable[bytes]]]] = {
             codec.CHECK_IN_PATH: (frozenset({"POST"}), self._check_in),
             codec.SESSION_PATH: (frozenset({"POST"}), self._session),
             codec.CHALLENGE_PATH: (frozenset({"GET", "POST"}), self._challenge),
@@ -120,43 +114,52 @@ class Intake:
             codec.AUTHORITY_PATH: (frozenset({"GET"}), self._authority_certificate),
         }
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"not a protocol of intake: {scope['type']}")
+    # --- the server's side ------------------------------------------------------------------------------------------
+
+    def body_limit(self, path: str) -> int:
+        return codec.MAX_BODY_BYTES if path == codec.CHECK_IN_PATH else SMALL_MESSAGE
+
+    def hold(self, count: int) -> None:
+        self._held += count
+        if self._held + self._journal.pending_bytes > self._bounds.held_bytes:
+            raise RefusedError(RefusalCode.OVERLOADED, "too much waits to be stored")
+
+    def release(self, count: int) -> None:
+        self._held -= count
+
+    async def respond(self, request: Request) -> tuple[int, bytes]:
         self._requests += 1
         try:
-            body = await self._answer(scope, receive)
-            status = 200
+            return 200, await self._answer(request)
         except RefusedError as refused:
-            status = HTTP_STATUS[refused.code]
-            body = codec.encode(Refusal(code=refused.code, detail=refused.detail, next_sequence=refused.next_sequence))
-            self._count(refused)
+            return self.refuse(refused)
         finally:
             self._requests -= 1
-        headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
-        if status == 503:
-            headers.append((b"retry-after", RETRY_AFTER_SECONDS))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: Any, receive: Receive) -> bytes:
-        route = self._routes.get(scope["path"])
+    def refuse(self, refused: RefusedError) -> tuple[int, bytes]:
+        self._count(refused)
+        return HTTP_STATUS[refused.code], codec.encode(
+            Refusal(code=refused.code, detail=refused.detail, next_sequence=refused.next_sequence)
+        )
+
+    async def _answer(self, request: Request) -> bytes:
+        route = self._routes.get(request.path)
         if route is None:
-            raise RefusedError(RefusalCode.NOT_FOUND, f"no such path: {scope['path']:.80}")
+            raise RefusedError(RefusalCode.NOT_FOUND, f"no such path: {request.path:.80}")
         methods, handle = route
-        if scope["method"] not in methods:
+        if request.method not in methods:
             expected = " or ".join(sorted(methods))
-            raise RefusedError(RefusalCode.METHOD_WRONG, f"{scope['method']:.20} {scope['path']}, expected {expected}")
+            raise RefusedError(RefusalCode.METHOD_WRONG, f"{request.method:.20} {request.path}, expected {expected}")
         if self._requests > self._bounds.requests:
             raise RefusedError(RefusalCode.OVERLOADED, "too many requests at once")
-        return await handle(scope, receive)
+        return await handle(request)
 
     # --- opening a session ----------------------------------------------------------------------------------
 
-    async def _authority_certificate(self, scope: Any, receive: Receive) -> bytes:
+    async def _authority_certificate(self, request: Request) -> bytes:
         return self._authority
 
-    async def _challenge(self, scope: Any, receive: Receive) -> bytes:
+    async def _challenge(self, request: Request) -> bytes:
         now = self._clock()
         return codec.encode(
             ChallengeReply(
@@ -164,15 +167,15 @@ class Intake:
             )
         )
 
-    async def _session(self, scope: Any, receive: Receive) -> bytes:
-        request = _decode(_session_decoder, await self._body(scope, receive, at_most=SMALL_MESSAGE))
+    async def _session(self, request: Request) -> bytes:
+        asked = _decode(_session_decoder, request.body)
         now = self._clock()
-        self._sessions.challenge_check(challenge=request.challenge, now=now)
-        device = self._device_named(request.device_id)
-        message = session_message(device_id=request.device_id, challenge=request.challenge)
-        if not signature_holds(public=device.public_key, signature=request.signature, message=message):
+        self._sessions.challenge_check(challenge=asked.challenge, now=now)
+        device = self._device_named(asked.device_id)
+        message = session_message(device_id=asked.device_id, challenge=asked.challenge)
+        if not signature_holds(public=device.public_key, signature=asked.signature, message=message):
             raise RefusedError(RefusalCode.SIGNATURE_WRONG, "$.signature: not by this device's key")
-        self._sessions.challenge_use(challenge=request.challenge, now=now)
+        self._sessions.challenge_use(challenge=asked.challenge, now=now)
         if device.status == "revoked":
             raise RefusedError(RefusalCode.DEVICE_REVOKED, "this device was revoked", device=device.device_id.bytes)
         session = self._sessions.session_make(device_id=device.device_id, now=now)
@@ -196,37 +199,27 @@ class Intake:
             raise RefusedError(RefusalCode.DEVICE_UNKNOWN, f"$.device_id: {text:.40}")
         return device
 
-    async def _enrol(self, scope: Any, receive: Receive) -> bytes:
-        request = _decode(_enrol_decoder, await self._body(scope, receive, at_most=SMALL_MESSAGE))
+    async def _enrol(self, request: Request) -> bytes:
+        asked = _decode(_enrol_decoder, request.body)
         now = datetime.fromtimestamp(self._clock(), UTC)
         loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(self._enrolling, self._enrol_device, request, now)
+        reply = await loop.run_in_executor(self._enrolling, self._enrol_device, asked, now)
         # The device asks for a session next: it must be in the picture by then.
         await self._refresh()
         return codec.encode(reply)
 
     # --- a check-in -----------------------------------------------------------------------------------------
 
-    async def _check_in(self, scope: Any, receive: Receive) -> bytes:
-        token = mac = sent = b""
-        for name, value in scope["headers"]:
-            if name == _SESSION_HEADER:
-                token = value
-            elif name == _MAC_HEADER:
-                mac = value
-            elif name == _SENT_AT_HEADER:
-                sent = value
+    async def _check_in(self, request: Request) -> bytes:
+        headers = request.headers
+        token, mac = headers.get(_SESSION_HEADER), headers.get(_MAC_HEADER)
         if not token or not mac:
             raise RefusedError(RefusalCode.SESSION_MISSING, "the session or MAC header is missing")
         now = self._clock()
         session = self._sessions.session_read(token=token.decode("latin-1"), now=now)
         try:
-            body = await self._body(scope, receive, at_most=codec.MAX_BODY_BYTES)
-            self._held += len(body)
-            try:
-                return await self._take(session, body, mac, int(now * 1000), _milliseconds(sent))
-            finally:
-                self._held -= len(body)
+            sent = _milliseconds(headers.get(_SENT_AT_HEADER, b""))
+            return await self._take(session, request.body, mac, int(now * 1000), sent)
         except RefusedError as refused:
             if refused.device is None:
                 refused.device = session.device
@@ -367,31 +360,10 @@ class Intake:
             # Not on record: the next reply carries the jobs again, and records them again.
             self._delivered.difference_update((device, one) for one in jobs)
 
-    # --- bodies ---------------------------------------------------------------------------------------------
-
-    async def _body(self, scope: Any, receive: Receive, *, at_most: int) -> bytes:
-        for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > at_most:
-                raise RefusedError(RefusalCode.TOO_LARGE, f"{int(value)} bytes, at most {at_most}")
-        if self._held + self._journal.pending_bytes > self._bounds.held_bytes:
-            raise RefusedError(RefusalCode.OVERLOADED, "too much waits to be stored")
-        task = asyncio.current_task()
-        if task is not None:
-            self._receiving[task] = self._monotonic()
-        try:
-            return await _read(receive, at_most)
-        finally:
-            if task is not None:
-                self._receiving.pop(task, None)
-
     # --- once a second --------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Once a second: hang up on senders that are too slow, hand refusal counts to the journal."""
-        late = self._monotonic() - self._bounds.body_seconds
-        for task, since in list(self._receiving.items()):
-            if since < late:
-                task.cancel()
+        """Once a second: hand refusal counts to the journal."""
         if self._refusals:
             counts, self._refusals = list(self._refusals.values()), {}
             self._journal.append(
@@ -454,7 +426,6 @@ class RefusalCount(msgspec.Struct, frozen=True, array_like=True):
     """Of the latest: Unix milliseconds."""
 
 
-_CONTENT_TYPE = codec.CONTENT_TYPE.encode()
 _SESSION_HEADER = codec.SESSION_HEADER.encode()
 _MAC_HEADER = codec.MAC_HEADER.encode()
 _SENT_AT_HEADER = codec.SENT_AT_HEADER.encode()
@@ -495,23 +466,3 @@ async def _safe(done: asyncio.Future[None]) -> None:
         await done
     except StorageError as error:
         raise RefusedError(RefusalCode.STORAGE_FAILED, f"not stored: {error}") from None
-
-
-async def _read(receive: Receive, at_most: int) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        if len(body) > at_most:
-            raise RefusedError(RefusalCode.TOO_LARGE, f"more than {at_most} bytes")
-        return body
-    parts = [body]
-    size = len(body)
-    while message["type"] == "http.request" and message.get("more_body", False):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > at_most:
-            raise RefusedError(RefusalCode.TOO_LARGE, f"more than {at_most} bytes")
-    if message["type"] != "http.request":
-        raise RefusedError(RefusalCode.MALFORMED, "the sender hung up in the middle of its message")
-    return b"".join(parts)

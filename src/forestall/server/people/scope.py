@@ -105,9 +105,9 @@ class ScopedQuerySet(models.QuerySet[M]):
             raise UnscopedQueryError(f"query on {self.model.__name__} without a scope: call .visible_to(scope) first")
 
     def _fetch_all(self) -> None:
-        if self._result_cache is None:  # type: ignore[has-type]
+        if self._result_cache is None:
             self._require_scope()
-        super()._fetch_all()  # type: ignore[misc]
+        super()._fetch_all()
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[M]:
         self._require_scope()

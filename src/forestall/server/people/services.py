@@ -23,14 +23,16 @@ def token_digest(token: str) -> str:
 def client_create(*, name: str, timezone: str, country: str = "", region: str = "") -> Client:
     """A new client. ValueError for a time zone the system does not know."""
     _require_timezone(timezone)
-    return Client.objects.create(name=name, timezone=timezone, country=country, region=region)
+    client: Client = Client.objects.create(name=name, timezone=timezone, country=country, region=region)
+    return client
 
 
 def site_create(*, client: Client, name: str, timezone: str = "") -> Site:
     """A new site. ValueError for a time zone the system does not know."""
     if timezone:
         _require_timezone(timezone)
-    return Site.objects.create(client=client, name=name, timezone=timezone)
+    site: Site = Site.objects.create(client=client, name=name, timezone=timezone)
+    return site
 
 
 @transaction.atomic

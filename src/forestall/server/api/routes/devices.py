@@ -12,9 +12,9 @@ from ninja import Field, Router, Schema
 
 from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
 from forestall.server.api.paging import Page, page
+from forestall.server.certificates import ca_fingerprint
 from forestall.server.checks.queries import checks
 from forestall.server.home import current_home
-from forestall.server.intake.certificates import ca_fingerprint
 from forestall.server.inventory import queries, services
 from forestall.server.inventory.models import Device
 from forestall.server.metrics.queries import samples_latest, samples_range

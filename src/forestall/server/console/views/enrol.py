@@ -8,12 +8,12 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from forestall.server.certificates import ca_fingerprint
 from forestall.server.console import parts
 from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Row, Table
 from forestall.server.console.shell import render_page
 from forestall.server.home import current_home, intake_address
-from forestall.server.intake.certificates import ca_fingerprint
 from forestall.server.inventory import queries
 from forestall.server.inventory.services import enrolment_token_create
 from forestall.server.people import queries as people

@@ -19,10 +19,10 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection
 
+from forestall.server.certificates import ca_fingerprint, certificates_ensure
 from forestall.server.evidence.queries import entries
 from forestall.server.home import current_home, intake_address, read_or_make_secret, write_private
 from forestall.server.intake.apply import journal_apply
-from forestall.server.intake.certificates import ca_fingerprint, certificates_ensure
 from forestall.server.inventory import queries, services
 from forestall.server.metrics.store import open_store
 from forestall.server.outbox.models import OutboxEvent

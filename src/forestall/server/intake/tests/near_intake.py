@@ -13,6 +13,8 @@ from forestall.server.intake.app import Bounds, Intake
 from forestall.server.intake.catalogues import Catalogues
 from forestall.server.intake.journal import Journal, JournalFile
 from forestall.server.intake.known import KnownDevice, Picture, Watch
+from forestall.server.intake.refused import RefusedError
+from forestall.server.intake.serving import Request
 from forestall.server.intake.sessions import Sessions
 from forestall.trust.keys import new_key, public_bytes
 from forestall.wire import codec
@@ -89,31 +91,17 @@ class NearIntake:
         """Status and answer (reply or refusal) of a check-in."""
         session = self.opened[device]
         mac = check_in_mac(key=session.key, session=session.token, body=body).hex().encode()
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": codec.CHECK_IN_PATH,
-            "headers": [
-                (codec.SESSION_HEADER.encode(), session.token.encode()),
-                (codec.MAC_HEADER.encode(), mac),
-                (b"content-length", str(len(body)).encode()),
-            ],
-        }
-        sent = []
-
-        async def receive():
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message):
-            sent.append(message)
-
-        await self.app(scope, receive, send)
-        status = sent[0]["status"]
-        return status, (
-            codec.decode_reply(sent[1]["body"])
-            if status == 200
-            else msgspec.msgpack.decode(sent[1]["body"], type=Refusal)
-        )
+        headers = {codec.SESSION_HEADER.encode(): session.token.encode(), codec.MAC_HEADER.encode(): mac}
+        try:
+            self.app.hold(len(body))
+            status, answer = await self.app.respond(Request("POST", codec.CHECK_IN_PATH, headers, body))
+        except RefusedError as refused:
+            status, answer = self.app.refuse(refused)
+        finally:
+            self.app.release(len(body))
+        if status == 200:
+            return status, codec.decode_reply(answer)
+        return status, msgspec.msgpack.decode(answer, type=Refusal)
 
     async def check_in(self, device, sequence, **what):
         return await self.post(device, codec.pack(self.message(sequence, **what)))

@@ -1,0 +1,100 @@
+"""A new user runs `forestall up` and looks around."""
+
+from __future__ import annotations
+
+import json
+import stat
+import urllib.request
+
+import pytest
+from installation import Installation, eventually
+
+from forestall.wire.facts import DOCUMENT_BY_NAME
+
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
+
+
+def test_first_run_tells_everything_and_only_its_owner(installed: Installation) -> None:
+    path = installed.home / "first-run.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert set(installed.first_run) == {
+        "console_url", "username", "password", "api_token", "intake_url", "ca_file", "device_id",
+    }  # fmt: skip
+
+
+def test_this_machine_is_there_and_judged(installed: Installation) -> None:
+    devices = installed.api.get("/devices")["items"]
+    assert [device["id"] for device in devices] == [installed.first_run["device_id"]]
+    assert devices[0]["status"] == "approved"
+    assert devices[0]["checks"].get("pass", 0) >= 3
+    facts = installed.api.get(f"/devices/{devices[0]['id']}/facts")
+    assert {document["name"] for document in facts} == set(DOCUMENT_BY_NAME)
+
+
+def test_samples_arrive_and_can_be_read(installed: Installation) -> None:
+    device = installed.first_run["device_id"]
+    latest = eventually(lambda: installed.api.get(f"/devices/{device}/samples/latest"), seconds=10, what="samples")
+    assert 0 <= latest["disk.used_percent{volume=/}"] <= 100
+    columns = installed.api.get(f"/devices/{device}/samples", series="memory.available_percent")
+    assert len(columns["memory.available_percent"]["times"]) >= 1
+
+
+def test_the_console_asks_for_a_sign_in(installed: Installation) -> None:
+    with urllib.request.urlopen(installed.first_run["console_url"]) as answer:  # noqa: S310 - its own http address
+        assert "/accounts/login/" in answer.url
+        assert answer.headers["Content-Security-Policy"]
+
+
+def test_the_agent_listens_on_no_port(installed: Installation) -> None:
+    import psutil
+
+    agent = psutil.Process(installed.parts()["agent"])
+    for process in (agent, *agent.children(recursive=True)):
+        assert [one for one in process.net_connections() if one.status == psutil.CONN_LISTEN] == []
+
+
+def test_a_second_up_says_that_it_runs_already(installed: Installation) -> None:
+    again = installed.forestall("up")
+    assert "runs already" in again.stdout
+    assert installed.first_run["console_url"] in again.stdout
+
+
+def test_every_command_reads_the_api(installed: Installation) -> None:
+    for command in ("today", "devices", "checks", "alerts", "tickets", "jobs", "reports"):
+        plain = installed.forestall(command)
+        assert plain.stdout.strip(), command
+        json.loads(installed.forestall(command, "--json").stdout)
+    name = installed.api.get("/devices")["items"][0]["name"]
+    assert "Disk space" in installed.forestall("devices", name).stdout
+    assert "worker" in installed.forestall("status").stdout
+
+
+def test_a_wrong_name_is_said_and_not_guessed(installed: Installation) -> None:
+    wrong = installed.forestall("devices", "no-such-device", check=False)
+    assert wrong.returncode == 2
+    assert "no device is called 'no-such-device'" in wrong.stderr
+    wrong = installed.forestall("tickets", "999999", check=False)
+    assert wrong.returncode == 2
+    assert "There is no such thing here" in wrong.stderr
+
+
+def test_evidence_is_exported_and_holds(installed: Installation) -> None:
+    bundle = installed.home / "all.bundle"
+    installed.forestall("evidence", "export", "--out", str(bundle))
+    assert installed.forestall("verify", str(bundle), check=False).returncode == 0
+    content = bundle.read_bytes()
+    middle = len(content) // 2
+    bundle.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    broken = installed.forestall("verify", str(bundle), check=False)
+    assert broken.returncode == 1
+
+
+def test_stopped_and_started_again_it_is_the_same_installation(installed: Installation) -> None:
+    before = installed.first_run
+    entries = installed.api.get("/evidence/logs")[0]["entries"]
+    assert installed.forestall("down").stdout == "Stopped.\n"
+    assert installed.forestall("status", check=False).returncode == 1
+    installed.start()
+    assert installed.first_run == before
+    assert installed.api.get("/evidence/logs")[0]["entries"] >= entries
+    assert len(installed.api.get("/devices")["items"]) == 1
