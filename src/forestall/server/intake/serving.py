@@ -17,8 +17,8 @@ from typing import Protocol
 
 import httptools
 
-from forestall.server.home import Address, Home
 from forestall.server.certificates import certificate_file, key_file
+from forestall.server.home import Address, Home
 from forestall.server.intake.refused import RefusedError
 from forestall.wire.codec import CONTENT_TYPE
 from forestall.wire.refusals import RefusalCode
@@ -35,6 +35,9 @@ REQUEST_SECONDS = 30.0
 IDLE_SECONDS = 150.0
 """Longer than two check-in intervals: an agent keeps one connection, and a handshake costs more than its check-in."""
 HANDSHAKE_SECONDS = 20.0
+LINGER_SECONDS = 1.0
+"""After a refusal in the middle of a request its rest is read and thrown away for so long: closing at once would reset
+the connection, and the sender would never read why."""
 STOP_SECONDS = 2.0
 REASONS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
@@ -223,10 +226,13 @@ class HttpConnection(asyncio.Protocol):
                 status, body, keep = 500, b"", False
             finally:
                 self._application.release(len(request.body))
-            self._write(status, body)
-            if self._closing or not keep:
+            last = self._closing or not keep
+            self._write(status, body, last=last)
+            if last:
                 self._task = None
-                self._close()
+                self._closing = True
+                if self._transport is not None:
+                    self._transport.close()
                 return
             if not self._waiting:
                 self._task = None
@@ -236,23 +242,18 @@ class HttpConnection(asyncio.Protocol):
             request, keep = self._waiting.popleft()
 
     def _refuse(self, refused: RefusedError) -> None:
-        """Answer what was refused half-way, then close: what follows cannot be told from its rest."""
+        """Answer what was refused half-way, then end: what follows cannot be told from its rest."""
         status, body = self._application.refuse(refused)
+        self._closing = True
         if self._task is None:
-            self._write(status, body)
-            self._close()
-        else:
-            self._closing = True
+            self._write(status, body, last=True)
+            self._all.deadlines[self] = self._loop.time() + LINGER_SECONDS
 
-    def _write(self, status: int, body: bytes) -> None:
+    def _write(self, status: int, body: bytes, *, last: bool) -> None:
         if self._transport is not None and not self._transport.is_closing():
             # One write: one TLS record and one system call.
-            self._transport.write(b"%s%d\r\n\r\n%s" % (_STATUS_LINES[status], len(body), body))
-
-    def _close(self) -> None:
-        self._closing = True
-        if self._transport is not None:
-            self._transport.close()
+            end = b"\r\nConnection: close\r\n\r\n" if last else b"\r\n\r\n"
+            self._transport.write(b"%s%d%s%s" % (_STATUS_LINES[status], len(body), end, body))
 
 
 def context_make(home: Home) -> ssl.SSLContext:

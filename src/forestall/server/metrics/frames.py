@@ -104,8 +104,8 @@ def frame_decode(data: bytes) -> tuple[Integers, Floats]:
     corrected = decimal & (places >= BESIDE)
     if extra := int(corrected.sum()):
         aside = np.frombuffer(raw, dtype=np.int8, count=extra * rows, offset=at).reshape(extra, rows)
-        bits = np.ascontiguousarray(table[corrected]).view(np.int64) + aside
-        table[corrected] = bits.view(np.float64)
+        exact = np.ascontiguousarray(table[corrected]).view(np.int64) + aside
+        table[corrected] = exact.view(np.float64)
         at += rows * extra
     if count < columns:
         table[~decimal] = _from_planes(raw, at, columns - count, rows).view(np.float64)
