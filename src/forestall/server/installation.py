@@ -64,7 +64,7 @@ def prepare(home: Home) -> None:
     if not home.log_key.exists():
         write_private(home.log_key, private_bytes(new_key()))
     say("Keys of this server")
-    call_command("migrate", run_syncdb=True, interactive=False, verbosity=0)
+    call_command("migrate", interactive=False, verbosity=0)
     say("Database")
     certificates_ensure(home=home, address=intake_address(), now=datetime.now(UTC))
     say("Certificates")
