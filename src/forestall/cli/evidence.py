@@ -69,6 +69,7 @@ def export(*, out: Path, name: str | None, force: bool) -> None:
     _writable(out, force=force)
     home, scope = _open()
     from forestall.server.evidence import bundle
+    from forestall.server.evidence.queries import LogDamagedError
     from forestall.trust.keys import key_id, public_bytes
 
     client = None if name is None else _client(scope, name)
@@ -87,7 +88,7 @@ def export(*, out: Path, name: str | None, force: bool) -> None:
                 root=_root(),
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
-    except (bundle.NothingToExportError, bundle.ErasedMeanwhileError) as error:
+    except (bundle.NothingToExportError, bundle.ErasedMeanwhileError, LogDamagedError) as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{out}: {error.strerror}") from None

@@ -6,15 +6,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Field, Router, Schema
 
-from forestall.server.api.asking import PagingQuery, scope_of_request
+from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
 from forestall.server.api.paging import Page, page
 from forestall.server.api.routes.devices import Named
 from forestall.server.evidence import queries
+from forestall.server.evidence.bundle import bundle_lines
+from forestall.server.evidence.log_key import log_key_read
 from forestall.server.evidence.models import Entry
+from forestall.server.home import current_home
 from forestall.server.people.scope import Permission
+from forestall.server.runbooks.queries import root_envelope
 
 router = Router(tags=["evidence"])
 
@@ -71,6 +75,21 @@ def log_list(request: HttpRequest) -> list[dict[str, Any]]:
         }
         for log in queries.logs(scope=scope)
     ]
+
+
+@router.get("/evidence/bundle", summary="The evidence as a bundle: check it with `forestall verify`")
+def bundle_download(request: HttpRequest, client: UUID | None = None) -> StreamingHttpResponse:
+    scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
+    lines = bundle_lines(
+        scope=scope,
+        client_id=client,
+        now=current_time(),
+        log_key=log_key_read(home=current_home()),
+        root=root_envelope(),
+    )
+    answer = StreamingHttpResponse(lines, content_type="application/x-ndjson")
+    answer["Content-Disposition"] = 'attachment; filename="evidence.bundle"'
+    return answer
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -104,6 +104,12 @@ def runbook_list(request: HttpRequest) -> list[dict[str, Any]]:
     return [_runbook(record) for record in queries.runbooks(scope=scope)]
 
 
+@router.post("/runbooks", response=RunbookOut, summary="Publish a runbook that the catalogue role signed")
+def runbook_publish(request: HttpRequest, body: EnvelopeIn) -> dict[str, Any]:
+    scope = scope_of_request(request, Permission.PEOPLE_CHANGE)
+    return _runbook(services.runbook_publish(scope=scope, envelope=_envelope(body), now=current_time()))
+
+
 @router.get("/jobs", response=Page[JobOut], summary="List jobs, newest first")
 def job_list(
     request: HttpRequest,
