@@ -73,10 +73,9 @@ def measure(devices: int, runs: int) -> list[dict[str, float | int | str]]:
     ]  # fmt: skip
     rows: list[dict[str, float | int | str]] = []
     for page in pages:
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as captured:
             answer = browser.get(page)
+        queries = len(captured)
         if answer.status_code != 200:
             raise SystemExit(f"{page} answered {answer.status_code}")
         times = []
