@@ -56,6 +56,18 @@ function backdrop(data) {
             const right = Math.min(plot.valToPos(window.to, "x", true), bbox.left + bbox.width);
             if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
           }
+          // What happened on the device: a dotted line through every chart, so that cause and effect line up.
+          ctx.lineWidth = devicePixelRatio;
+          ctx.setLineDash([devicePixelRatio, 3 * devicePixelRatio]);
+          for (const mark of data.marks) {
+            if (mark.at < data.from || mark.at > data.to) continue;
+            const x = plot.valToPos(mark.at, "x", true);
+            ctx.strokeStyle = colour(mark.status ? `--${mark.status}` : "--faint");
+            ctx.beginPath();
+            ctx.moveTo(x, bbox.top);
+            ctx.lineTo(x, bbox.top + bbox.height);
+            ctx.stroke();
+          }
           ctx.restore();
         },
       ],
@@ -154,7 +166,7 @@ function options(figure, data, width) {
           zoom(from, to);
         },
       ],
-      setCursor: [(plot) => readOut(figure, data, plot.cursor.idx)],
+      setCursor: [(plot) => readOut(figure, data, plot.cursor.idx, markUnder(plot, data))],
       ready: [
         (plot) => {
           plot.over.addEventListener("dblclick", (event) => {
@@ -195,7 +207,7 @@ function timeText(stamp, zone) {
 }
 
 // One line under the title says what the cursor is on; empty, it says the newest value.
-function readOut(figure, data, index) {
+function readOut(figure, data, index, mark) {
   const place = figure.querySelector(".reading");
   if (!place) return;
   const at = index ?? lastIndex(data);
@@ -220,6 +232,18 @@ function readOut(figure, data, index) {
   time.className = "reading-time";
   time.textContent = index == null ? "now" : timeText(data.times[at], data.zone);
   place.append(time);
+  if (mark) {
+    const note = document.createElement("span");
+    note.className = "reading-mark";
+    note.textContent = mark.text;
+    place.append(note);
+  }
+}
+
+function markUnder(plot, data) {
+  const near = (mark) => Math.abs(plot.valToPos(mark.at, "x") - plot.cursor.left);
+  const closest = [...data.marks].sort((one, other) => near(one) - near(other))[0];
+  return closest && plot.cursor.left >= 0 && near(closest) < 6 ? closest : null;
 }
 
 function lastIndex(data) {
@@ -268,8 +292,13 @@ async function load(figure) {
 }
 
 let zooms = 0;
+let zooming = false;
 
 function zoom(from, to) {
+  // The shared cursor tells every chart of the selection: the first one's word counts.
+  if (zooming) return;
+  zooming = true;
+  setTimeout(() => (zooming = false), 0);
   if (to - from < SHORTEST_ZOOM_S) {
     const middle = (from + to) / 2;
     from = middle - SHORTEST_ZOOM_S / 2;

@@ -53,9 +53,8 @@ def page(
                 return redirect_to_login(request.get_full_path())
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
-            person = cast(Person, request.user)
             asked = cast(PageRequest, request)
-            asked.person, asked.scope = person, scope_of(person)
+            asked.person, asked.scope = request.user, scope_of(request.user)
             try:
                 if isinstance(permission, Permission):
                     asked.scope.require(permission)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -77,7 +78,7 @@ def span_of(query: QueryDict, now: datetime) -> Span:
     """The span an address asks for. What cannot be read falls back to the last day: an old link still opens."""
     compare = query.get("compare") == "week"
     if "from" in query and "to" in query:
-        start, end = _instant(query["from"]), _instant(query["to"])
+        start, end = _instant(query.get("from", "")), _instant(query.get("to", ""))
         if start and end and SHORTEST <= end - start <= LONGEST:
             return Span(start, end, "", compare)
     name = query.get("range", DEFAULT_RANGE)
@@ -189,8 +190,7 @@ def charts_of(names: Iterable[str]) -> list[Chart]:
         by_metric.setdefault(metric, {})[", ".join(labels.values())] = name
     found = []
     for spec in SPECS:
-        labels = sorted({label for metric, _ in spec.metrics for label in by_metric.get(metric, {})})
-        for label in labels:
+        for label in sorted({label for metric, _ in spec.metrics for label in by_metric.get(metric, {})}):
             series = tuple(
                 (by_metric[metric][label], line) for metric, line in spec.metrics if label in by_metric.get(metric, {})
             )
@@ -212,6 +212,8 @@ class Drawn:
     compare: list[list[float | None]]
     thresholds: list[svg.Threshold]
     windows: list[svg.Span] = field(default_factory=list)
+    marks: Sequence[svg.Mark] = ()
+    """What happened meanwhile, so that cause and effect line up."""
 
     @property
     def newest(self) -> tuple[float, list[float | None]] | None:
@@ -243,6 +245,7 @@ class Drawn:
             zone=self.zone,
             thresholds=self.thresholds,
             windows=self.windows,
+            marks=self.marks,
             label=f"{self.chart.title}: {self.reading}",
         )
 
@@ -262,6 +265,7 @@ class Drawn:
             ],
             "thresholds": [{"value": t.value, "label": t.label, "status": t.status} for t in self.thresholds],
             "windows": [{"from": w.start, "to": w.end} for w in self.windows],
+            "marks": [{"at": mark.at, "text": mark.text, "status": mark.status} for mark in self.marks],
         }
 
     def rows(self) -> list[tuple[datetime, list[float | None]]]:
@@ -286,7 +290,9 @@ class Drawn:
         return names
 
 
-def draw(*, scope: Scope, device: Device, charts: Sequence[Chart], span: Span, now: datetime) -> list[Drawn]:
+def draw(
+    *, scope: Scope, device: Device, charts: Sequence[Chart], span: Span, now: datetime, marks: Sequence[svg.Mark] = ()
+) -> list[Drawn]:
     """Charts with their samples: one read of the store for all of them (two when a week before is compared)."""
     names = [name for chart in charts for name, _ in chart.series]
     found = samples_range(
@@ -309,7 +315,7 @@ def draw(*, scope: Scope, device: Device, charts: Sequence[Chart], span: Span, n
         for occurrence in occurrences(window, span.start, span.end)
     ]
     return [
-        _drawn(chart, span, device.site.zone, found, before, thresholds(chart.spec, levels), windows)
+        _drawn(chart, span, device.site.zone, found, before, thresholds(chart.spec, levels), windows, marks)
         for chart in charts
     ]
 
@@ -334,9 +340,10 @@ def _drawn(
     before: Mapping[str, Points],
     levels: list[svg.Threshold],
     windows: list[svg.Span],
+    marks: Sequence[svg.Mark],
 ) -> Drawn:
     stamps = sorted({float(at) for name, _ in chart.series if name in found for at in found[name].times})
-    times = _with_gaps(stamps, max(span.step * 2.5, GAP_SECONDS))
+    times = _with_gaps(stamps, longest_pause(stamps, span.step))
     lines, compare = [], []
     for name, label in chart.series:
         points = found.get(name)
@@ -374,7 +381,14 @@ def _drawn(
                     for t in times
                 ]
             )
-    return Drawn(chart, span, zone, times, lines, compare, levels, windows)
+    return Drawn(chart, span, zone, times, lines, compare, levels, windows, marks)
+
+
+def longest_pause(stamps: Sequence[float], step: int) -> float:
+    """Seconds between two points from which on something is missing: by the step, or by how often this device sends."""
+    pauses = sorted(after - before for before, after in pairwise(stamps))
+    usual = pauses[len(pauses) // 2] if pauses else 0.0
+    return max(1.6 * step, 2.5 * usual if usual > step else 0.0, GAP_SECONDS)
 
 
 def _with_gaps(stamps: Sequence[float], longest: float) -> list[float]:

@@ -48,6 +48,16 @@ class Span:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened: a line through the chart."""
+
+    at: float
+    text: str
+    status: str = ""
+    """A check's answer, for its colour."""
+
+
 def sparkline(values: Sequence[Number], *, top: float | None = None, label: str = "") -> SafeString:
     """A line 96 × 20 without axes. Empty text when there is nothing to draw."""
     known = [value for value in values if value is not None and isfinite(value)]
@@ -71,6 +81,7 @@ def chart(
     zone: str,
     thresholds: Sequence[Threshold] = (),
     windows: Sequence[Span] = (),
+    marks: Sequence[Mark] = (),
     label: str = "",
 ) -> SafeString:
     """A chart with axes, 160 high, as wide as its place. ``times`` are Unix seconds; each line has one value a time."""
@@ -104,6 +115,10 @@ def chart(
             f'<text class="svg-label" x="{share:.2f}%" y="{PLOT_HEIGHT + 16}" text-anchor="{anchor}">'
             f"{escape(word)}</text>"
         )
+    for mark in marks:
+        if start <= mark.at <= end:
+            css = f" {mark.status}" if mark.status in {"pass", "warn", "fail"} else ""
+            drawn.append(f'<path class="svg-mark{css}" d="M{x(mark.at):.1f} 0V{PLOT_HEIGHT}"/>')
     for number, line in enumerate(lines):
         css = f"series-{number % 4 + 1}"
         if line.low is not None and line.high is not None:

@@ -150,7 +150,7 @@ def build(count: int, *, now: datetime, all_failing: bool = False, long_names: b
         device_judge(device=made, kinds=None, now=now)
     _route(now)
     if count > len(fleet.devices):
-        _copies(fleet, count, now)
+        copies(fleet, count, now)
     store.compact(now=now)
     store.close()
     return fleet
@@ -428,7 +428,7 @@ def _samples(
     )
 
 
-def _copies(fleet: Fleet, count: int, now: datetime) -> None:
+def copies(fleet: Fleet, count: int, now: datetime) -> None:
     """The rest of the fleet: healthy and less healthy copies of the first devices, written in bulk."""
     models = list(fleet.devices)
     healthy = [models[i] for i in (6, 8, 11) if i < len(models)] or models

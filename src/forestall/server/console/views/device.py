@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +14,12 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, strip_tags
 
 from forestall.server.checks import queries as checks
 from forestall.server.checks.models import Check
 from forestall.server.checks.result import Status
-from forestall.server.console import parts, samples, titles, words
+from forestall.server.console import parts, samples, svg, titles, words
 from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Tab, Table
 from forestall.server.console.shell import render_page
@@ -263,18 +264,23 @@ def _metrics(request: PageRequest, found: Device, now: datetime) -> dict[str, An
     scope = request.scope
     span = samples.span_of(request.GET, now)
     charts = samples.charts_of(metrics.series_names(scope=scope, device=found))
-    drawn = samples.draw(scope=scope, device=found, charts=charts, span=span, now=now)
+    noted = happenings_of(scope=scope, device=found, since=span.start, until=span.end)
+    drawn = samples.draw(scope=scope, device=found, charts=charts, span=span, now=now, marks=_marks(noted))
     shown_as_table = request.GET.get("table", "")
     return {
         "ranges": samples.ranges_of(span, found.site.zone, now),
         "charts": [_figure(found, each, shown_as_table) for each in drawn],
-        "happenings": happenings_of(scope=scope, device=found, since=span.start, until=span.end),
+        "happenings": noted,
         "empty": Empty(
             "No samples yet",
             "The agent sends samples with every check-in: processor, memory, volumes, disks, network.",
             command="forestall agent check-in",
         ),
     }
+
+
+def _marks(noted: Sequence[Happening]) -> list[svg.Mark]:
+    return [svg.Mark(each.at.timestamp(), strip_tags(str(each.what)), each.status) for each in noted]
 
 
 def _figure(found: Device, drawn: samples.Drawn, shown_as_table: str) -> dict[str, Any]:
@@ -317,7 +323,8 @@ def series(request: PageRequest, device_id: UUID, form: str) -> HttpResponse:
     if not wanted:
         raise Http404
     span = samples.span_of(request.GET, now)
-    drawn = samples.draw(scope=scope, device=found, charts=wanted, span=span, now=now)[0]
+    noted = happenings_of(scope=scope, device=found, since=span.start, until=span.end) if form == "json" else []
+    drawn = samples.draw(scope=scope, device=found, charts=wanted, span=span, now=now, marks=_marks(noted))[0]
     if form == "json":
         return JsonResponse(drawn.plain(), headers={"Cache-Control": "no-store"})
     written = io.StringIO()

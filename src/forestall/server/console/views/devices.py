@@ -69,6 +69,10 @@ SORTS = {
 }
 
 
+Devices = QuerySet[Any]
+"""Devices with the numbers that ``with_counts`` adds."""
+
+
 class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     """What the filter bar asks, as the address says it."""
 
@@ -83,7 +87,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         model = Device
         fields: Sequence[str] = ()
 
-    def search(self, devices: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
+    def search(self, devices: Devices, name: str, value: str) -> Devices:
         for word in value.split()[:6]:
             devices = devices.filter(
                 Q(name__icontains=word)
@@ -93,7 +97,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
             )
         return devices
 
-    def in_state(self, devices: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
+    def in_state(self, devices: Devices, name: str, value: str) -> Devices:
         now: datetime = self.request.now
         if value == "pending":
             return devices.filter(status=DeviceStatus.PENDING)
@@ -106,13 +110,13 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
         counted = {"fail": "fails", "warn": "warns", "unknown": "unknowns"}.get(value)
         return devices.filter(**{f"{counted}__gt": 0}) if counted else devices
 
-    def with_updates(self, devices: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
+    def with_updates(self, devices: Devices, name: str, value: str) -> Devices:
         if value == "security":
             return devices.filter(security__gt=0)
         return devices.filter(Q(security__gt=0) | Q(other__gt=0)) if value == "any" else devices
 
 
-def with_counts(devices: QuerySet[Device], scope: Scope) -> QuerySet[Device]:
+def with_counts(devices: Devices, scope: Scope) -> Devices:
     """Devices with the numbers by which the list is filtered and sorted."""
 
     def number(**kinds: Any) -> Coalesce:
@@ -123,7 +127,7 @@ def with_counts(devices: QuerySet[Device], scope: Scope) -> QuerySet[Device]:
         found = checks_queries.checks(scope=scope).filter(device=OuterRef("pk"), kind=kind).order_by().values("device")
         return Subquery(found.annotate(n=of("value")).values("n"), output_field=FloatField())
 
-    return devices.annotate(
+    counted: Devices = devices.annotate(
         fails=number(status=Status.FAIL),
         warns=number(status=Status.WARN),
         unknowns=number(status__in=[Status.UNKNOWN, Status.STALE]),
@@ -132,6 +136,7 @@ def with_counts(devices: QuerySet[Device], scope: Scope) -> QuerySet[Device]:
         other=value("other_updates"),
         backup_hours=value("backup_age", Max),
     )
+    return counted
 
 
 @page(permission=Permission.DEVICE_VIEW)
@@ -144,7 +149,7 @@ def devices(request: PageRequest) -> HttpResponse:
         queryset=with_counts(inventory.devices(scope=scope).exclude(status=DeviceStatus.REVOKED), scope),
         request=request,
     )
-    found = asked.qs if asked.form.is_valid() else inventory.devices(scope=scope).none()
+    found = asked.qs if asked.form.is_valid() else asked.queryset.none()
     sort = request.GET.get("sort", "-state")
     found = found.order_by(*_order(sort))
     total = found.count()
@@ -179,7 +184,7 @@ def devices(request: PageRequest) -> HttpResponse:
         "query": request.GET.urlencode(),
     }
     if scope.may(Permission.DEVICE_APPROVE):
-        context["actions"] = format_html('<a class="button" href="/devices/enrol">Enrol a device</a>')
+        context["actions"] = SafeString('<a class="button" href="/devices/enrol">Enrol a device</a>')
     return render_page(request, "devices", context, section="devices", title="Devices", data_at=fleet["newest"])
 
 
@@ -193,7 +198,7 @@ def _order(sort: str) -> list[Any]:
         return order if descending else ["fails", "warns", "name"]
     columns = SORTS.get(name, SORTS["name"])
     first = F(columns[0])
-    return [first.desc(nulls_last=True) if descending else first.asc(nulls_first=name == "seen"), *columns[1:]]
+    return [first.desc(nulls_last=True) if descending else first.asc(nulls_first=True), *columns[1:]]
 
 
 def _rows(shown: Sequence[Device], scope: Scope, now: datetime) -> list[Row]:
@@ -339,7 +344,8 @@ def approve(request: PageRequest) -> HttpResponse:
         messages.error(request, str(refusal))
     else:
         messages.success(request, f"Approved {words.listing([device.name for device in found])}.")
-    return HttpResponseRedirect(request.POST.get("back") if _is_own(request.POST.get("back")) else "/devices/")
+    back = request.POST.get("back", "")
+    return HttpResponseRedirect(back if _is_own(back) else "/devices/")
 
 
 @page(permission=SIGNED_IN, methods=("POST",))
@@ -366,5 +372,5 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _is_own(address: str | None) -> bool:
-    return bool(address) and str(address).startswith("/devices/") and "//" not in str(address)[1:]
+def _is_own(address: str) -> bool:
+    return address.startswith("/devices/") and "//" not in address

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from forestall.server.certificates import ca_fingerprint
 from forestall.server.console import parts
@@ -47,7 +48,7 @@ def enrol(request: PageRequest) -> HttpResponse:
             refused = f"A token cannot be made yet: {reason}"
     tokens = list(queries.enrolment_tokens(scope=scope)[:TOKENS_SHOWN])
     context = {
-        "crumbs": format_html('<a href="/devices/">Devices</a> › Enrol'),
+        "crumbs": SafeString('<a href="/devices/">Devices</a> › Enrol'),
         "sentence": "A token lets one device enrol at one site, once, within 24 hours. It then awaits your approval.",
         "sites": sites,
         "chosen": chosen,

@@ -12,6 +12,7 @@ from django.db.models import Max, Q
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from forestall.server.alerts import queries as alerts
 from forestall.server.checks import queries as checks
@@ -178,13 +179,13 @@ def today_sentence(
     said = [
         format_html('<a href="#needs"><b>{} {} you</b></a>', words.plural(number, "thing"), words.does(number, "need"))
         if number
-        else format_html("<b>Nothing needs you</b> now")
+        else SafeString("<b>Nothing needs you</b> now")
     ]
     week = [check for check in soon if check.forecast_at and check.forecast_at <= now + THIS_WEEK]
     if week:
         said.append(format_html('<a href="#soon">{} will break within a week</a>', words.plural(len(week), "thing")))
     else:
-        said.append("nothing is forecast to break this week")
+        said.append(SafeString("nothing is forecast to break this week"))
     at_risk = [row for row in queue if is_at_risk(row.clock)]
     breached = sum(row.clock.percent >= 100 for row in at_risk)
     if breached:

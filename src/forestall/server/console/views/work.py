@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from forestall.server.checks import queries as checks
 from forestall.server.checks.models import Check
@@ -385,7 +386,7 @@ def order(request: PageRequest, order_id: UUID) -> HttpResponse:
     ran = list(queries.jobs(scope=scope).filter(order=found)[:50])
     context = {
         "order": found,
-        "crumbs": format_html('<a href="/runbooks/">Runbooks</a> › Standing orders'),
+        "crumbs": SafeString('<a href="/runbooks/">Runbooks</a> › Standing orders'),
         "sentence": format_html(
             "When {} fails, {} runs by itself, at most {} a day and device, until {}.",
             titles.kind_title(found.trigger).lower(),
