@@ -12,6 +12,8 @@ import pytest
 from forestall.server.console.shell import has_bundle
 from forestall.server.console.tests import fleet as fleets
 from forestall.server.people.scope import Scope
+from forestall.server.runbooks import queries as runbooks
+from forestall.server.runbooks.services import job_prepare
 from forestall.server.tickets.models import Ticket
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -82,11 +84,18 @@ def visit(chromium, fleet, live_server):
 
 def all_pages(fleet) -> list[str]:
     device = fleet.devices[0].pk
-    ticket = Ticket.objects.visible_to(SYSTEM).first().number
+    ticket = Ticket.objects.visible_to(SYSTEM).get(device=device, kind="disk_space").number
+    record = runbooks.runbook(scope=SYSTEM, slug="free-disk-space")
+    # With a job that waits for its signature: the longest line a page has is the command that signs it.
+    job = job_prepare(
+        scope=SYSTEM, runbook=record, device=fleet.devices[0], parameters={"volume": "/"}, reason="Full.",
+        ticket_id=ticket, now=datetime.now(UTC),
+    )  # fmt: skip
     tabs = ("", "metrics/", "updates/", "software/", "services/", "storage/", "access/", "backups/", "evidence/")
     return [
         "/", "/devices/", "/checks/", "/tickets/", "/patches/", "/runbooks/", "/runbooks/free-disk-space/", "/jobs/",
         "/evidence/", "/reports/", "/devices/enrol", "/search?q=web", "/keys", "/styleguide", f"/tickets/{ticket}/",
+        f"/jobs/{job.pk}/",
         *(f"/devices/{device}/{tab}" for tab in tabs),
     ]  # fmt: skip
 
