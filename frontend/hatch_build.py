@@ -27,7 +27,7 @@ class CannotBundleError(Exception):
     """Why there is no bundle, in words for the person who installs."""
 
 
-class ConsoleBundleHook(BuildHookInterface):  # type: ignore[misc]
+class ConsoleBundleHook(BuildHookInterface[Any]):
     """hatchling calls this before it packs or links the package."""
 
     PLUGIN_NAME = "custom"
