@@ -74,7 +74,8 @@ def test_no_descriptor_and_no_zombie_is_left():
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         run_apart(lambda: b"", timeout=10)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # Fewer is fine: what earlier tests left behind may be collected meanwhile.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -74,15 +74,21 @@ def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def span_of(query: QueryDict, now: datetime) -> Span:
-    """The span an address asks for. What cannot be read falls back to the last day: an old link still opens."""
+def span_of(query: QueryDict, now: datetime, *, since: datetime) -> Span:
+    """The span an address asks for. What cannot be read falls back to the last day: an old link still opens.
+
+    ``since``: when the device was enrolled. While that is less than a day ago, the span without asking is the
+    shortest one that holds all there is.
+    """
     compare = query.get("compare") == "week"
     if "from" in query and "to" in query:
-        start, end = _instant(query.get("from", "")), _instant(query.get("to", ""))
+        start, end = _instant(str(query.get("from", ""))), _instant(str(query.get("to", "")))
         if start and end and SHORTEST <= end - start <= LONGEST:
             return Span(start, end, "", compare)
-    name = query.get("range", DEFAULT_RANGE)
-    name = name if name in RANGES else DEFAULT_RANGE
+    fitting = next((name for name, (_, length) in RANGES.items() if now - since <= length), DEFAULT_RANGE)
+    unasked = fitting if RANGES[fitting][1] < RANGES[DEFAULT_RANGE][1] else DEFAULT_RANGE
+    name = str(query.get("range", unasked))
+    name = name if name in RANGES else unasked
     return Span(now - RANGES[name][1], now, name, compare)
 
 

@@ -50,6 +50,14 @@ CREATE TABLE IF NOT EXISTS rollup (
 ) STRICT;
 """
 
+VERSION = 1
+"""Format of the file, kept in it: a store of another one is refused by name, not misread."""
+
+
+class StoreVersionError(RuntimeError):
+    """The samples file was written in another format."""
+
+
 Integers = NDArray[np.int64]
 Segment = tuple[Integers, tuple[str, ...], Floats]
 """Times (ms), names, and rows x names."""
@@ -385,7 +393,10 @@ def _open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         # FULL: the journal's rows are deleted once these are applied, so these must be there after a power cut.
         connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_SCHEMA)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in {0, VERSION}:
+            raise StoreVersionError(f"{path} has format {version}; this Forestall reads format {VERSION}")
+        connection.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")
     except BaseException:
         connection.close()
         raise

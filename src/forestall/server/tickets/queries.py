@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from forestall.server.checks.models import CheckChange
 from forestall.server.evidence.queries import entries
 from forestall.server.people.scope import Scope
 from forestall.server.tickets import rules
-from forestall.server.tickets.models import DONE_STATES, Ticket, TicketEvent, TicketPause
+from forestall.server.tickets.models import DONE_STATES, EventKind, Ticket, TicketEvent, TicketPause
 from forestall.server.tickets.rules import AT_RISK_PERCENT, Clock, ClockKind, ClockState, ClockView, Priority
 
 _DESK = Scope.system("desk")
@@ -195,14 +195,33 @@ def timeline(*, scope: Scope, ticket: Ticket) -> list[TimelineRow]:
     """A ticket as a story, oldest first: how its checks changed (from the last times before it opened), what people,
     jobs and clocks did, who was told, and the evidence of jobs. Five queries."""
     alerts = list(alerts_of(scope=scope, ticket=ticket))
-    rows = [
-        *_ticket_rows(scope, ticket),
-        *_check_rows(scope, ticket, alerts),
-        *_notification_rows(scope, ticket, alerts),
-        *_evidence_rows(scope, ticket),
-    ]
+    told, records = _told_once(_ticket_rows(scope, ticket), _evidence_rows(scope, ticket))
+    rows = [*told, *_check_rows(scope, ticket, alerts), *_notification_rows(scope, ticket, alerts), *records]
     order = {"check": 0, "evidence": 1, "ticket": 2, "notification": 3}
     return sorted(rows, key=lambda row: (row.at, order[row.source]))
+
+
+RECORD_OF_STEP = {"queued": "job:queued", "delivered": "job:delivered"}
+"""What the desk noted of a job → its evidence; any other step is its result."""
+
+
+def _told_once(noted: list[TimelineRow], records: list[TimelineRow]) -> tuple[list[TimelineRow], list[TimelineRow]]:
+    """Each step of a job on one line: what the desk noted of it takes over the evidence record of the same step.
+
+    That an alert cleared is left out: the check's own line says so.
+    """
+    left, told = list(records), []
+    for row in noted:
+        if row.kind == EventKind.CLEARED:
+            continue
+        if row.kind == EventKind.JOB:
+            kind = RECORD_OF_STEP.get(str((row.detail or {}).get("what")), "job:result")
+            record = next((one for one in left if one.job_id == row.job_id and one.kind == kind), None)
+            if record is not None:
+                left.remove(record)
+                row = replace(row, reference=record.reference, has_signature=record.has_signature)
+        told.append(row)
+    return told, left
 
 
 def _ticket_rows(scope: Scope, ticket: Ticket) -> list[TimelineRow]:

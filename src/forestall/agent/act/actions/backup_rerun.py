@@ -7,6 +7,7 @@ picks a name. The outcome is kept in ``backup-runs.json``, where the collector o
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,6 +32,9 @@ from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 NAME = "backup.rerun"
 RISK = RiskClass.CHANGE
 ARGUMENTS: Mapping[str, type] = {"backup": str}
+_SOUNDS_WRONG = re.compile(
+    r"\b(error|fatal|fail\w*|unable|cannot|can't|locked|denied|refused|not found)\b", re.IGNORECASE
+)
 
 
 def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepResult:
@@ -118,9 +122,9 @@ def _secrets(backup: BackupSetting) -> set[str]:
 
 
 def _complaint(output: str, exit_code: int, secrets: set[str]) -> str:
-    """The last line a failed tool wrote, with its exit code."""
+    """What a failed tool complained of, with its exit code: the first line that sounds so, else the last it wrote."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    text = lines[-1][:300] if lines else "no output"
+    text = next(filter(_SOUNDS_WRONG.search, lines), lines[-1] if lines else "no output")[:300]
     for secret in secrets:
         text = text.replace(secret, "[hidden]")
     return f"exit code {exit_code}: {text}"

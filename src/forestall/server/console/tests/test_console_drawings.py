@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
+from django.http import QueryDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from forestall.server.console import parts, svg, words
 from forestall.server.console.samples import charts_of, span_of
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=400)
 values = st.lists(st.none() | st.floats(-1e12, 1e12), min_size=2, max_size=60)
 
 
@@ -87,14 +89,19 @@ def test_a_strip_shows_when_a_check_said_what():
 
 
 def test_an_address_that_asks_for_nonsense_shows_the_last_day():
-    from django.http import QueryDict
 
     for asked in ("range=never", "from=x&to=y", "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", ""):
-        span = span_of(QueryDict(asked), NOW)
+        span = span_of(QueryDict(asked), NOW, since=LONG_AGO)
         assert span.end - span.start == timedelta(days=1), asked
-    span = span_of(QueryDict("from=2026-11-20T00:00:00Z&to=2026-11-20T01:00:00Z"), NOW)
+    span = span_of(QueryDict("from=2026-11-20T00:00:00Z&to=2026-11-20T01:00:00Z"), NOW, since=LONG_AGO)
     assert span.end - span.start == timedelta(hours=1)
-    assert span_of(QueryDict(span.query), NOW) == span
+    assert span_of(QueryDict(span.query), NOW, since=LONG_AGO) == span
+
+
+def test_a_new_device_shows_the_span_that_holds_all_there_is():
+    for age, name in ((timedelta(minutes=20), "1h"), (timedelta(hours=3), "6h"), (timedelta(days=9), "24h")):
+        assert span_of(QueryDict(""), NOW, since=NOW - age).name == name
+    assert span_of(QueryDict("range=7d"), NOW, since=NOW).name == "7d"
 
 
 def test_charts_are_made_one_for_each_volume_and_several_lines_for_one_thing():

@@ -262,7 +262,7 @@ def _verb(status: str) -> str:
 
 def _metrics(request: PageRequest, found: Device, now: datetime) -> dict[str, Any]:
     scope = request.scope
-    span = samples.span_of(request.GET, now)
+    span = samples.span_of(request.GET, now, since=found.enrolled_at)
     charts = samples.charts_of(metrics.series_names(scope=scope, device=found))
     noted = happenings_of(scope=scope, device=found, since=span.start, until=span.end)
     drawn = samples.draw(scope=scope, device=found, charts=charts, span=span, now=now, marks=_marks(noted))
@@ -322,7 +322,7 @@ def series(request: PageRequest, device_id: UUID, form: str) -> HttpResponse:
     wanted = [chart for chart in charts if chart.key == request.GET.get("chart", "")]
     if not wanted:
         raise Http404
-    span = samples.span_of(request.GET, now)
+    span = samples.span_of(request.GET, now, since=found.enrolled_at)
     noted = happenings_of(scope=scope, device=found, since=span.start, until=span.end) if form == "json" else []
     drawn = samples.draw(scope=scope, device=found, charts=wanted, span=span, now=now, marks=_marks(noted))[0]
     if form == "json":

@@ -430,7 +430,6 @@ def test_the_timeline_tells_it_from_before_the_first_warning(story: Story) -> No
         ("ticket", "acknowledged"),
         ("ticket", "job"),
         ("check", "fail → pass"),
-        ("ticket", "cleared"),
         ("ticket", "resolved"),
         ("notification", "waiting"),
     ]

@@ -73,7 +73,8 @@ def _judge_repository(repository: BackupRepository, policy: Policy, now: datetim
         unit = "h" if value is not None else ""
         return Result(status, reason, target=repository.name, value=value, unit=unit, evidence=evidence, risk=risk)
 
-    age = f"the last good backup is {number(value)} h old ({clock(success)})" if value is not None and success else ""
+    old = "" if hours is None else f"{number(max(0.0, hours))} h" if hours >= 2 else span(max(0.0, hours) * 3600)
+    age = f"the last good backup is {old} old ({clock(success)})" if success else ""
     if repository.last_run_ok is False and (success is None or run is None or run >= success):
         when = f" on {clock(run)}" if run else ""
         tail = f" {age[:1].upper()}{age[1:]}." if age else " No good backup is known."
