@@ -5,8 +5,8 @@ agent is asked for 20 keys every 60 s, the node exporter is scraped every 15 s. 
 measured as a tree of processes, children that have ended included, after a minute of warming up.
 
 CPU: seconds per minute, from /proc/PID/stat. Memory: PSS from smaps, the mean of readings every 5 s, of the whole tree.
-Our agent shares Python's own files with the server on this machine, which would flatter it: *PSS alone* counts those in
-full, as on a device where nothing else runs Python. RSS is the bound from above.
+Our agent shares Python's files with the server on this machine, which would flatter it: *PSS alone* counts every file
+in full, for all three, but the C library, which every process of any machine shares. RSS is the bound from above.
 
 ``python -m bench.agent [--seconds N] [--warm N]``
 """
@@ -21,6 +21,7 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -48,7 +49,7 @@ ZABBIX_KEYS = (
 )  # fmt: skip
 AIM = {"pss": 1.5, "cpu": 0.5}
 """Our agent against zabbix-agent2: at most these ratios."""
-OUR_FILES = tuple({str(Path(sys.prefix).resolve()), str(Path(sys.base_prefix).resolve())})
+SHARED_BY_ALL = ("/libc.so", "/libm.so", "/libpthread.so", "/libdl.so", "/ld-linux")
 
 
 @dataclass
@@ -94,21 +95,22 @@ class Tree:
 
 
 def memory_of(pid: int) -> tuple[int, int, int]:
-    """PSS, PSS with Python's own files counted in full, and RSS, in KiB."""
+    """PSS, PSS with files counted in full, and RSS, in KiB."""
     pss = alone = rss = 0
-    ours = False
+    in_full = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         first, _, rest = line.partition(" ")
         if "-" in first and not first.endswith(":"):
-            ours = rest.rpartition(" ")[2].startswith(OUR_FILES)
+            path = rest.rpartition(" ")[2]
+            in_full = path.startswith("/") and not any(name in path for name in SHARED_BY_ALL)
         elif first == "Rss:":
             size = int(rest.split()[0])
             rss += size
-            alone += size if ours else 0
+            alone += size if in_full else 0
         elif first == "Pss:":
             size = int(rest.split()[0])
             pss += size
-            alone += 0 if ours else size
+            alone += 0 if in_full else size
     return pss, alone, rss
 
 
@@ -231,9 +233,9 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             print(f"{options.warm:g} s to warm up, then {options.seconds:g} s", flush=True)
             time.sleep(options.warm)
-            before = check_ins(environment)
+            before, collected_before = check_ins(environment)
             measure(trees, options.seconds)
-            said = check_ins(environment) - before
+            after, collected_after = check_ins(environment)
         finally:
             stop.set()
             for tree in trees:
@@ -241,10 +243,16 @@ def main(arguments: list[str] | None = None) -> int:
             for tree in trees:
                 tree.process.wait(20)
         print_log(folder)
+    said = after - before
+    collected = {
+        name: times - collected_before.get(name, 0)
+        for name, times in collected_after.items()
+        if times > collected_before.get(name, 0)
+    }
     if said < options.seconds // 60:
         print(f"the agent checked in only {said} times in {options.seconds:g} s", file=sys.stderr)
         return 1
-    return report(trees, seconds=options.seconds, said=said, missing=missing)
+    return report(trees, seconds=options.seconds, said=said, collected=collected, missing=missing)
 
 
 def measure(trees: list[Tree], seconds: float) -> None:
@@ -261,9 +269,15 @@ def measure(trees: list[Tree], seconds: float) -> None:
         tree.cpu_seconds = tree.cpu() - tree.cpu_before
 
 
-def report(trees: list[Tree], *, seconds: float, said: int, missing: set[str]) -> int:
+def report(trees: list[Tree], *, seconds: float, said: int, collected: dict[str, int], missing: set[str]) -> int:
     ours = trees[0]
-    results: dict[str, Any] = {"seconds": seconds, "check_ins": said, "processes": {}, "ratios": {}}
+    results: dict[str, Any] = {
+        "seconds": seconds,
+        "check_ins": said,
+        "collected": collected,
+        "processes": {},
+        "ratios": {},
+    }
     print(f"\n{'':<26}{'CPU s/min':>10}{'PSS MiB':>9}{'PSS alone':>11}{'most':>7}{'RSS MiB':>9}")
     for tree in trees:
         row = {
@@ -278,7 +292,9 @@ def report(trees: list[Tree], *, seconds: float, said: int, missing: set[str]) -
             f"{tree.name:<26}{row['cpu_seconds_per_minute']:>10.4f}{row['pss_mib']:>9.1f}{row['pss_alone_mib']:>11.1f}"
             f"{row['pss_alone_most_mib']:>7.1f}{row['rss_mib']:>9.1f}"
         )
-    print(f"\n{said} check-ins in {seconds:g} s; ours against:")
+    busy = ", ".join(f"{name} {times}×" for name, times in collected.items())
+    print(f"\n{said} check-ins in {seconds:g} s; facts collected meanwhile: {busy or 'none, for nothing changed'}")
+    print("ours against:")
     for tree in trees[1:]:
         ratio = {
             "pss": round(fmean(ours.alone) / fmean(tree.alone), 2),
@@ -294,15 +310,14 @@ def report(trees: list[Tree], *, seconds: float, said: int, missing: set[str]) -
     return 0
 
 
-def check_ins(environment: dict[str, str]) -> int:
-    """Check-ins acknowledged so far, as the agent knows."""
-    import sqlite3
-
+def check_ins(environment: dict[str, str]) -> tuple[int, dict[str, int]]:
+    """Check-ins acknowledged so far, and how often each document was collected, as the agent knows."""
     path = Path(environment["FORESTALL_HOME"]) / "agent" / "spool.sqlite3"
     with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as spool:
         row = spool.execute("SELECT value FROM meta WHERE key = 'last_sequence'").fetchone()
         waiting = spool.execute("SELECT count(*) FROM check_ins WHERE sequence IS NOT NULL").fetchone()[0]
-    return int(row[0]) - waiting if row else 0
+        status = spool.execute("SELECT value FROM meta WHERE key = 'status'").fetchone()
+    return (int(row[0]) - waiting if row else 0), json.loads(status[0])["collected"] if status else {}
 
 
 def keep_asking(ask: Callable[[], None], every: float, stop: threading.Event) -> None:

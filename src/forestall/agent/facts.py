@@ -1,8 +1,10 @@
 """Which facts to collect now, and collecting them in a child.
 
 A document is collected when the agent starts, when its trigger says that it may have changed, when its time is over,
-and when somebody asks: the server, a job that has run, a person (``forestall agent check-in``). One that takes long
-is not collected again at once: together they may take about 1 % of one processor.
+and when somebody asks: the server, a job that has run, a person (``forestall agent check-in``).
+
+A trigger that changes now and then is followed at once. One that never rests (a build machine's sockets) may be
+followed a few times on end, and then only as often as the document is cheap: see ``BURST`` and ``REST_FACTOR``.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from forestall.agent.apart import Apart, Tell
 from forestall.agent.clock import Clock
 from forestall.agent.collect.host import Host
 
-REST_FACTOR = 100.0
-"""A document that took 1 s is left alone for 100 s, whatever its trigger says."""
+BURST = 3
+"""Times that a trigger is followed at once."""
+REST_FACTOR = 6000.0
+"""One of those times comes back after this many times what the document took: 5 minutes for one of 50 ms, so that a
+document whose trigger never rests costs 0.01 s a minute."""
 RETRY_SECONDS = 900.0
 """After a collector failed."""
 ASKED_AGAIN_SECONDS = 300.0
@@ -59,17 +64,40 @@ def found_read(message: bytes) -> Found:
 class _State:
     """What is known of one document."""
 
-    __slots__ = ("answering", "asked", "collected_at", "fingerprint", "resent_at", "rests_until", "tried_at")
+    __slots__ = (
+        "answering",
+        "asked",
+        "collected_at",
+        "earned_at",
+        "fingerprint",
+        "resent_at",
+        "rest",
+        "times",
+        "tried_at",
+    )
 
     def __init__(self) -> None:
         self.fingerprint: str | None = None
         self.collected_at = float("-inf")
         self.tried_at = float("-inf")
-        self.rests_until = float("-inf")
+        self.rest = 0.0
+        """Seconds in which one more time to follow the trigger is earned."""
+        self.times: float = BURST
+        """How often the trigger may be followed now."""
+        self.earned_at = 0.0
         self.resent_at = float("-inf")
         self.asked = False
         self.answering = False
         """Whether the collection under way was asked for."""
+
+    def may_follow(self, now: float) -> bool:
+        """Whether the trigger may be followed once more; counts as done."""
+        earned = (now - self.earned_at) / self.rest if self.rest else BURST
+        self.times, self.earned_at = min(BURST, self.times + earned), now
+        if self.times < 1:
+            return False
+        self.times -= 1
+        return True
 
 
 class FactsPlan:
@@ -101,17 +129,19 @@ class FactsPlan:
         return wanted
 
     def due(self, *, at_once: bool = False) -> list[str]:
-        """The documents to collect now; they count as begun. ``at_once``: whether they rest does not matter."""
+        """The documents to collect now; they count as begun. ``at_once``: follow every trigger that has changed."""
         now = self._clock.monotonic()
         names = []
         for collector in self._collectors:
             state = self._states[collector.name]
             fingerprint = collector.trigger(self._host)
             changed = fingerprint != state.fingerprint
+            if changed:
+                changed = state.may_follow(now) or at_once
             over = now - state.collected_at >= collector.every_seconds
             if over and now - state.tried_at < min(RETRY_SECONDS, collector.every_seconds):
                 over = False
-            if state.asked or over or (changed and (at_once or now >= state.rests_until)):
+            if state.asked or over or changed:
                 # Noted before looking: what changes while the collector looks makes it look again.
                 state.fingerprint, state.tried_at = fingerprint, now
                 state.answering, state.asked = state.asked, False
@@ -122,15 +152,15 @@ class FactsPlan:
         """Note what the child told. True when somebody asked for the document."""
         state = self._states[found.name]
         now = self._clock.monotonic()
-        state.rests_until = now + REST_FACTOR * found.seconds
+        state.rest = REST_FACTOR * found.seconds
         if not found.error:
             state.collected_at = now
         return state.answering
 
     def lost(self, names: Iterable[str]) -> None:
-        """The child ended without telling of these."""
+        """The child ended without telling of these: their triggers wait longer."""
         for name in names:
-            self._states[name].rests_until = self._clock.monotonic() + RETRY_SECONDS
+            self._states[name].rest = RETRY_SECONDS
 
 
 def collect_apart(names: Sequence[str], *, known: dict[str, bytes], host: Host) -> Apart:

@@ -81,6 +81,8 @@ class Status(msgspec.Struct, kw_only=True):
     trouble: str = ""
     asked: int = 0
     """Times that a person asked for a check-in and it came to an end."""
+    collected: dict[str, int] = {}
+    """How often each document was collected since the start: what a busy trigger costs shows here."""
 
 
 class Agent:
@@ -258,6 +260,7 @@ class Agent:
     def _take_found(self, found: facts.Found) -> None:
         self._collecting_names.discard(found.name)
         asked = self._plan.done(found)
+        self.status.collected[found.name] = self.status.collected.get(found.name, 0) + 1
         if found.error:
             say(f"collector {found.name} broke: {found.error}")
             return

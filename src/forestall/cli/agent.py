@@ -17,6 +17,7 @@ import click
 from forestall.agent.config import AgentError, AgentHome, Enrolment, NotEnrolledError, current_home, enrolment_read
 from forestall.cli.errors import CommandError
 
+_LEAST_ROOM_BYTES = 64 * 1024
 _ASK_AGAIN_SECONDS = 0.1
 
 
@@ -109,7 +110,14 @@ def check_in(*, timeout: float) -> int:
             return 0
         if _running_pid(home) is None:
             raise CommandError("the agent ended before it had checked in; see its log")
-    raise CommandError(f"the agent (process {pid}) has not checked in within {timeout:g} s; see its log")
+    why = _full_disk(home) or "see its log"
+    raise CommandError(f"the agent (process {pid}) has not checked in within {timeout:g} s: {why}")
+
+
+def _full_disk(home: AgentHome) -> str:
+    """In words, when the agent's folder has no space left for it to say how it went; else empty."""
+    room = os.statvfs(home.folder)
+    return f"no space is left on the disk of {home.folder}" if room.f_bavail * room.f_frsize < _LEAST_ROOM_BYTES else ""
 
 
 def status_report(home: AgentHome, enrolment: Enrolment) -> dict[str, Any]:
@@ -133,6 +141,7 @@ def status_report(home: AgentHome, enrolment: Enrolment) -> dict[str, Any]:
         "last_refusal": kept.get("last_refusal") or None,
         "last_refusal_at": kept.get("last_refusal_at"),
         "trouble": kept.get("trouble") or None,
+        "collected": kept.get("collected", {}),
         "spool": {
             "check_ins": waiting,
             "oldest_at": oldest,

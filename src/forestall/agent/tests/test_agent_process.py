@@ -233,3 +233,37 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(site, tmp_path):
     missing = site.forestall("agent", "check-in")
     assert missing.returncode == 2
     assert "does not run" in missing.stderr
+
+
+def test_a_command_that_nobody_signed_is_refused_once_with_a_signed_result(site):
+    site.enrol()
+    site.standin.interval = 1
+    site.standin.jobs = [b"do as I say"]
+    site.start()
+    site.until(lambda: site.standin.results)
+    reached = site.standin.expected + 3
+    site.until(lambda: site.standin.expected >= reached)
+    (result,) = site.standin.results
+    assert result.outcome == "refused"
+    assert result.code == "malformed"
+    # The act state has forgotten what the spool took over.
+    state = Path(f"{site.home.folder}/trust.json")
+    site.until(lambda: json.loads(state.read_text()).get("waiting", []) == [])
+
+
+def test_without_a_disk_for_its_spool_the_agent_goes_on_in_memory_and_moves_to_the_disk_later(site):
+    site.enrol()
+    site.standin.interval = 1
+    Path(site.home.spool).mkdir()
+    process = site.start()
+    site.until(lambda: site.standin.expected >= 3)
+    Path(site.home.spool).rmdir()
+    site.until(lambda: Path(site.home.spool).is_file())
+    reached = site.standin.expected + 3
+    site.until(lambda: site.standin.expected >= reached)
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+    assert "going on without" in process.stderr.read()
+    assert [one.sequence for one in site.standin.taken] == list(range(1, site.standin.expected))
+    times = site.standin.sample_times
+    assert times == sorted(set(times))

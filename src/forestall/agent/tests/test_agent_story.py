@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -195,14 +196,25 @@ def test_a_document_that_the_server_lost_is_sent_whole_again_once(world):
     assert world.server.documents_taken.count("system") == 2
 
 
-def test_a_slow_document_is_left_alone_for_a_hundred_times_as_long(world, monkeypatch):
+def test_a_trigger_that_never_rests_is_followed_a_few_times_and_then_rarely(world, monkeypatch):
     from forestall.agent import facts
 
-    monkeypatch.setattr(facts, "REST_FACTOR", 1e9)  # collecting takes no time here; the factor makes it long
-    world.run(60)
-    world.machine.documents["sshd"] = Sshd(settings={"port": "2"})
-    world.run(600)
-    assert world.server.documents_taken.count("sshd") == 1
+    # Collecting takes no time here: let it count as one that takes 0.1 s.
+    original = facts.FactsPlan.done
+    monkeypatch.setattr(
+        facts.FactsPlan, "done", lambda self, found: original(self, msgspec.structs.replace(found, seconds=0.1))
+    )
+    world.run(30)
+    for port in range(120):
+        world.machine.documents["sshd"] = Sshd(settings={"port": str(port)})
+        world.run(60)
+    # Two hours, one time in ten minutes, and the burst at the beginning.
+    assert 11 <= world.machine.looked.count("sshd") <= 16
+    world.run(3600)
+    world.machine.documents["sshd"] = Sshd(settings={"port": "quiet again"})
+    before = world.machine.looked.count("sshd")
+    world.run(61)
+    assert world.machine.looked.count("sshd") == before + 1
 
 
 def test_a_pending_device_keeps_what_it_has_seen_until_it_is_approved(world):
