@@ -89,6 +89,8 @@ DATABASES = {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000;",
         },
         "CONN_MAX_AGE": None,
+        # A file like the real one: in memory, SQLite locks whole tables and waits for nobody.
+        "TEST": {"NAME": HOME.server / "test.sqlite3"},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -95,6 +95,7 @@ async function openPalette() {
 }
 
 let asked = 0;
+let searching = Promise.resolve();
 async function searchPalette(input) {
   const mine = ++asked;
   const answer = await fetch(`/search?palette=results&q=${encodeURIComponent(input.value)}`);
@@ -102,8 +103,15 @@ async function searchPalette(input) {
 }
 
 document.addEventListener("input", (event) => {
-  if (event.target.matches(".palette input")) searchPalette(event.target);
+  if (event.target.matches(".palette input")) searching = searchPalette(event.target);
 });
+
+// Whoever types fast means what they typed, not what was found for half of it.
+async function openChosen() {
+  await searching;
+  const chosen = $(".palette-results a[data-cursor]") ?? $(".palette-results a");
+  if (chosen) location.assign(chosen.href);
+}
 
 function movePalette(step) {
   const all = $$(".palette-results a");
@@ -183,12 +191,9 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       movePalette(event.key === "ArrowDown" ? 1 : -1);
-    } else if (event.key === "Enter") {
-      const chosen = $(".palette-results a[data-cursor]") ?? $(".palette-results a");
-      if (chosen && event.target.matches("input")) {
-        event.preventDefault();
-        location.assign(chosen.href);
-      }
+    } else if (event.key === "Enter" && event.target.matches("input")) {
+      event.preventDefault();
+      openChosen();
     }
     return;
   }
