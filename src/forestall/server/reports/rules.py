@@ -123,7 +123,10 @@ def amount(name: str, count: int) -> str:
     if name in {"bytes", "bytes_freed"}:
         unit, factor = next(((unit, factor) for unit, factor in _SIZES if count >= factor), ("bytes", 1.0))
         return f"{count / factor:.1f} {unit}" if factor > 1 else f"{count} bytes"
-    return f"{count:,} {name.replace('_', ' ')}".replace(",", "\u202f")
+    words = name.replace("_", " ")
+    # Effects are named in the plural (``files``, ``services``); one of them is one file, one service.
+    words = words.removesuffix("s") if count == 1 else words
+    return f"{count:,} {words}".replace(",", "\u202f")
 
 
 def long_span(seconds: float) -> str:

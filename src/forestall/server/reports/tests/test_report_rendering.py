@@ -188,7 +188,8 @@ def test_a_body_survives_being_stored() -> None:
         ("files", 214, "214 files"),
         ("bytes", 1288490188, "1.3 GB"),
         ("bytes", 12, "12 bytes"),
-        ("jobs_done", 1, "1 jobs done"),
+        ("jobs_done", 3, "3 jobs done"),
+        ("services", 1, "1 service"),
     ],
 )
 def test_effects_in_words(name, count, words) -> None:
