@@ -19,7 +19,7 @@ from forestall.cli.errors import CommandError
 from forestall.drills.authority import revoke_order, sign_order
 from forestall.drills.backup import BackupFault
 from forestall.drills.disk import DiskFault
-from forestall.drills.fault import DrillError, Fault, NeedsRootError
+from forestall.drills.fault import DrillError, Fault, NeedsRootError, only_one_drill
 from forestall.drills.service import ServiceFault
 from forestall.drills.watch import Step, Watcher
 from forestall.server.home import Home, current_home
@@ -64,14 +64,15 @@ def drill(*, name: str | None, run_all: bool, as_json: bool) -> int:
     failed = skipped = 0
     for one in known if run_all else [str(name)]:
         try:
-            _run_drill(home, known[one](), console, as_json=as_json)
+            with only_one_drill():
+                _run_drill(home, known[one](), console, as_json=as_json)
         except NeedsRootError as error:
             # Alone it is an error; among all it is left out, and said.
             if not run_all:
                 raise CommandError(str(error)) from None
             skipped += 1
             console.print(f"[yellow]▲[/yellow] {one} was left out: {error}\n")
-        except DrillError as error:
+        except (DrillError, OSError) as error:
             failed += 1
             console.print(Text.assemble(("■ ", "red"), f"{one}: {error}\n"))
     if run_all:
@@ -96,9 +97,12 @@ def _run_drill(home: Home, fault: Fault, console: Console, *, as_json: bool) -> 
             for step in watcher.damage_and_follow():
                 board.add(step)
     finally:
-        fault.remove()
-        revoke_order(api=api, folder=home.operator, digest=order)
-        _check_in()
+        # The order ends whatever becomes of the rest: it is a permission that still runs.
+        try:
+            fault.remove()
+        finally:
+            revoke_order(api=api, folder=home.operator, digest=order)
+            _check_in()
         console.print("\n[dim]Removed what the drill made and revoked its standing order.[/dim]\n")
 
 

@@ -12,7 +12,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from forestall.drills.fault import FOLDER, DrillError, make_folder, require_program, run
+from forestall.drills.fault import FOLDER, DrillError, make_folder, remove_folder, require_program, run
 
 NAME = "forestall-drill"
 SOURCE_FILES = 400
@@ -76,6 +76,7 @@ class BackupFault:
             self._settings.unlink(missing_ok=True)
         if self._folder.exists():
             shutil.rmtree(self._folder)
+        remove_folder(self._folder.parent)
 
     @property
     def _environment(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from forestall.drills.fault import FOLDER, make_folder, require_program, require_root, run
+from forestall.drills.fault import FOLDER, make_folder, remove_folder, require_program, require_root, run
 
 SIZE_BYTES = 64 * 1024 * 1024
 OLD_SECONDS = 30 * 86_400
@@ -56,3 +56,4 @@ class DiskFault:
         if self._volume.exists():
             self._volume.rmdir()
         self._image.unlink(missing_ok=True)
+        remove_folder(self._image.parent)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -49,7 +52,12 @@ class Fault(Protocol):
         """Take everything away again, in whatever state it is; also what an interrupted drill left behind."""
 
 
-FOLDER = Path("/var/tmp/forestall-drill")  # noqa: S108 - root's own folder, mode 700, made here
+def own_folder(user_id: int) -> Path:
+    """Where that user's drills make their things: nobody's drill stands in the way of another's."""
+    return Path("/var/tmp") / f"forestall-drill{f'-{user_id}' if user_id else ''}"  # noqa: S108 - mode 700, checked
+
+
+FOLDER = own_folder(os.geteuid())
 
 
 def make_folder(folder: Path) -> None:
@@ -60,9 +68,33 @@ def make_folder(folder: Path) -> None:
         raise DrillError(f"{folder} belongs to another user; remove it and run the drill again")
 
 
+def remove_folder(folder: Path) -> None:
+    """Take our folder away again, unless another drill has something in it."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EPERM, errno.EACCES}:
+            raise
+
+
+@contextmanager
+def only_one_drill() -> Iterator[None]:
+    """DrillError while another drill of this user runs: each clears away what it takes for an interrupted one's."""
+    with socket.socket(socket.AF_UNIX) as lock:
+        try:
+            # An abstract name: the kernel forgets it with the process, however that ends.
+            lock.bind(f"\0forestall-drill-{os.geteuid()}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise DrillError("another drill is running on this machine; try again when it has ended") from None
+        yield
+
+
 def require_root(what: str) -> None:
     if os.geteuid() != 0:
-        raise NeedsRootError(f"{what} needs root: run it with sudo")
+        # With sudo alone it would find neither this user's installation nor an agent that may repair it.
+        raise NeedsRootError(f"{what} needs root, and so does its repair: run Forestall itself as root (sudo make up)")
 
 
 def require_program(program: str, package: str) -> None:
