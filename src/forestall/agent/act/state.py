@@ -8,8 +8,6 @@ before its first step runs: whatever happens then, that command never runs again
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -18,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from forestall.agent.act.policy import Policy, read_policy
+from forestall.agent.config import file_write
 from forestall.trust.authorise import (
     Authorised,
     Refused,
@@ -97,7 +96,7 @@ class ActState:
         """The state of a newly enrolled device. ``trust.authorise.Refused`` when the root is not the pinned one."""
         accept_root(current=None, pinned_key_id=pinned_key_id, envelope=root, now=now)
         kept = Kept(format=1, device_id=device_id, client_id=client_id, pinned_key_id=pinned_key_id, root=root)
-        _replace(folder / STATE_FILE, msgspec.json.encode(kept))
+        file_write(str(folder / STATE_FILE), msgspec.json.encode(kept))
         return cls(folder, kept)
 
     @classmethod
@@ -315,7 +314,7 @@ class ActState:
         self._kept = kept
 
     def _write(self, kept: Kept) -> None:
-        _replace(self.folder / STATE_FILE, msgspec.json.encode(kept))
+        file_write(str(self.folder / STATE_FILE), msgspec.json.encode(kept))
 
     @staticmethod
     def _verified_runbooks(root: Root, envelopes: dict[str, bytes]) -> dict[str, Runbook]:
@@ -339,24 +338,3 @@ def _version_of(envelope: bytes) -> int | None:
 
 def _digest(envelope: bytes) -> str:
     return hashlib.sha256(envelope).hexdigest()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a private file whole or not at all, on stable storage when this returns."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -6,7 +6,6 @@ picks a name. The outcome is kept in ``backup-runs.json``, where the collector o
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from forestall.agent.collect.backup_settings import (
     parse_settings,
 )
 from forestall.agent.collect.host import FileMissing, Host, HostError
+from forestall.agent.config import file_write
 from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
 NAME = "backup.rerun"
@@ -137,9 +137,4 @@ def _record(path: Path, name: str, *, at: datetime, ok: bool, detail: str) -> No
     except (FileNotFoundError, msgspec.DecodeError):
         runs = {}  # a damaged record of past runs must not stop the next from being recorded
     runs[name] = BackupRun(at=at, ok=ok, detail=detail)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(msgspec.json.encode(runs))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    file_write(str(path), msgspec.json.encode(runs))
