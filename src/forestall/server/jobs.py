@@ -14,7 +14,7 @@ from forestall.server.intake.apply import journal_apply
 from forestall.server.loop import HANDLERS
 from forestall.server.metrics.store import Store
 from forestall.server.outbox.services import events_route
-from forestall.server.runbooks.services import jobs_expire
+from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
 from forestall.server.tickets.services import tickets_tick
 from forestall.trust.keys import private_key
 
@@ -45,6 +45,7 @@ SCHEDULE: tuple[Line, ...] = (
     Line("raise and clear alerts that waited", 5, lambda c, now: alerts_tick(now=now)),
     Line("send notifications", 5, lambda c, now: notifications_send(now=now)),
     Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
+    Line("consider standing orders again", 15, lambda c, now: orders_consider_waiting(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("sign checkpoints", 20, sign_checkpoints),
     Line("compact samples", 300, lambda c, now: c.store.compact(now=now)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -63,6 +63,8 @@ from forestall.trust.statements import Job as JobStatement
 log = logging.getLogger(__name__)
 
 _LOOP = Scope.system("standing orders")
+RETRY_AFTER = timedelta(minutes=30)
+"""Between two runs for one ticket under standing orders."""
 _INTAKE = Scope.system("intake")
 _CLOCK = Scope.system("worker")
 _AUTHORITY = Scope.system("authority")
@@ -571,6 +573,24 @@ def orders_consider_by_id(*, ticket_id: int | str, now: datetime) -> Job | None:
         if job is not None:
             return job
     return None
+
+
+def orders_consider_waiting(*, now: datetime) -> int:
+    """``orders_consider`` for open tickets that no job works on; how many jobs that led to.
+
+    For what their opening could not know: an order signed later, a check that got worse since, a run that failed or
+    expired. After a run the next waits ``RETRY_AFTER``, and the order's runs a day bound them all.
+    """
+    triggers = set(
+        OrderRecord.objects.visible_to(_LOOP).filter(state=OrderState.IN_FORCE).values_list("trigger", flat=True)
+    )
+    started = 0
+    for ticket in tickets.tickets_open(scope=_LOOP).filter(kind__in=triggers).order_by("number") if triggers else ():
+        jobs = Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk)
+        if jobs.filter(created_at__gt=now - RETRY_AFTER).exists():
+            continue
+        started += orders_consider_by_id(ticket_id=ticket.pk, now=now) is not None
+    return started
 
 
 @transaction.atomic

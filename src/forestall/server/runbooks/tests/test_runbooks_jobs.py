@@ -381,6 +381,19 @@ def test_an_order_has_its_runs_a_day(office):
     assert services.orders_consider(ticket=ticket, check=check, now=office.later(hours=24)) is not None
 
 
+def test_an_order_signed_after_the_ticket_opened_is_found(office):
+    _, ticket = office.failing()
+    assert services.orders_consider_waiting(now=office.now) == 0, "nobody allowed anything yet"
+    office.install(office.order())
+    assert services.orders_consider_waiting(now=office.later(minutes=1)) == 1
+    job = queries.jobs(scope=office.scope).get(ticket_id=ticket.pk)
+    assert services.orders_consider_waiting(now=office.later(minutes=1)) == 0, "one at a time"
+
+    Job.objects.visible_to(office.scope).filter(pk=job.pk).update(state=JobState.EXPIRED)
+    assert services.orders_consider_waiting(now=office.later(minutes=10)) == 0, "not again so soon"
+    assert services.orders_consider_waiting(now=office.later(minutes=20)) == 1
+
+
 def test_a_new_order_is_announced_and_a_revoked_one_until_it_would_have_ended(office):
     envelope = office.order()
     order = office.install(envelope)
