@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "forestall.server.api.problems.ProblemMiddleware",
 ]
 
 ROOT_URLCONF = "forestall.server.urls"

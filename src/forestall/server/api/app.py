@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, ValidationError
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as RequestError
 from ninja.security import HttpBearer
 
 from forestall import __version__
+from forestall.server.api.problems import problem
 from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import person_of_token, scope_of
 from forestall.server.people.scope import NotAllowedError, Scope
@@ -46,15 +48,6 @@ api = NinjaAPI(
 )
 
 
-def problem(status: int, title: str, detail: str, **more: Any) -> HttpResponse:
-    """An RFC 9457 problem."""
-    return JsonResponse(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, **more},
-        status=status,
-        content_type="application/problem+json",
-    )
-
-
 @api.exception_handler(AuthenticationError)
 def not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
     answer = problem(401, "Not signed in", "The bearer token is missing, unknown or expired.")
@@ -83,6 +76,18 @@ def wrong_request(request: HttpRequest, error: RequestError) -> HttpResponse:
 @api.exception_handler(HttpError)
 def plain_error(request: HttpRequest, error: HttpError) -> HttpResponse:
     return problem(error.status_code, "Refused", str(error))
+
+
+@api.exception_handler(RequestDataTooBig)
+def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return problem(413, "Too large", f"A request's body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.")
+
+
+@api.exception_handler(OperationalError)
+def storage_failed(request: HttpRequest, error: OperationalError) -> HttpResponse:
+    # A full disk, above all: nothing was changed, and the same request may be made again.
+    log.error("storage failed at %s %s: %s", request.method, request.path, error)
+    return problem(503, "Storage failed", f"Nothing was changed: {error}.")
 
 
 @api.exception_handler(ValueError)

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from django.http import HttpRequest
 from ninja import Field, Query, Schema
+from pydantic import AfterValidator
 
 from forestall.server.api.paging import DEFAULT, MOST
+from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.people.scope import Permission, Scope
 
 
@@ -29,5 +31,14 @@ class Paging(Schema):
     limit: int = Field(DEFAULT, ge=1, le=MOST, description="Rows on a page.")
     cursor: str | None = Field(None, description="`next_cursor` of the page before.")
 
+
+def _known_kind(slug: str) -> str:
+    if slug not in CHECK_KINDS:
+        raise ValueError(f"{slug[:80]!r} is no kind of check; /api/v1/checks/kinds lists them")
+    return slug
+
+
+KnownKind = Annotated[str, AfterValidator(_known_kind)]
+"""The slug of a kind of check. A filter nobody can match is a slip, and an empty list would not say so."""
 
 PagingQuery = Annotated[Paging, Query(...)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
+from django.db import OperationalError
 from django.db.models import QuerySet
 
 from forestall.server.people.models import ApiToken, Client, Person, Site
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.people.services import token_digest
+
+log = logging.getLogger(__name__)
 
 LAST_USED_GRAIN = timedelta(minutes=5)
 """A token's last use is written at most this often: a read must not cost a write each time."""
@@ -53,7 +57,11 @@ def person_of_token(*, token: str, now: datetime) -> Person | None:
     if found is None or not found.person.is_active or (found.expires_at and found.expires_at <= now):
         return None
     if found.last_used_at is None or now - found.last_used_at > LAST_USED_GRAIN:
-        ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
+        try:
+            ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
+        except OperationalError as error:
+            # A full disk, above all: just then somebody has to be able to look.
+            log.warning("the last use of token %s was not noted: %s", found.pk, error)
     return found.person
 
 

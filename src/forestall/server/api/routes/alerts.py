@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
 from forestall.server.alerts import queries
-from forestall.server.alerts.models import Alert
+from forestall.server.alerts.models import Alert, AlertState
 from forestall.server.api.asking import PagingQuery, scope_of_request
 from forestall.server.api.paging import Page, page
 from forestall.server.people.scope import Permission
@@ -38,7 +38,7 @@ class AlertOut(Schema):
 
 @router.get("/alerts", response=Page[AlertOut], summary="List alerts, newest first")
 def alert_list(
-    request: HttpRequest, paging: PagingQuery, state: str | None = None, device: UUID | None = None
+    request: HttpRequest, paging: PagingQuery, state: AlertState | None = None, device: UUID | None = None
 ) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.DEVICE_VIEW)
     found = queries.alerts(scope=scope).select_related("ticket_alert")

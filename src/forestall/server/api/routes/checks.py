@@ -9,12 +9,13 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
+from forestall.server.api.asking import KnownKind, PagingQuery, current_time, scope_of_request
 from forestall.server.api.paging import Page, page
 from forestall.server.api.routes.devices import Named, ReasonIn
 from forestall.server.checks import queries, services
 from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.models import Check
+from forestall.server.checks.result import Status
 from forestall.server.people.scope import Permission
 
 router = Router(tags=["checks"])
@@ -65,8 +66,8 @@ def check_list(
     request: HttpRequest,
     paging: PagingQuery,
     device: UUID | None = None,
-    kind: str | None = None,
-    status: str | None = None,
+    kind: KnownKind | None = None,
+    status: Status | None = None,
     target: str | None = None,
 ) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.DEVICE_VIEW)

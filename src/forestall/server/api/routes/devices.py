@@ -14,9 +14,9 @@ from forestall.server.api.asking import PagingQuery, current_time, scope_of_requ
 from forestall.server.api.paging import Page, page
 from forestall.server.certificates import ca_fingerprint
 from forestall.server.checks.queries import checks
-from forestall.server.home import current_home
+from forestall.server.home import current_home, intake_address
 from forestall.server.inventory import queries, services
-from forestall.server.inventory.models import Device
+from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.metrics.queries import samples_latest, samples_range
 from forestall.server.people import queries as people
 from forestall.server.people.scope import Permission, Scope
@@ -117,7 +117,7 @@ def device_list(
     paging: PagingQuery,
     client: UUID | None = None,
     site: UUID | None = None,
-    status: str | None = None,
+    status: DeviceStatus | None = None,
     search: str | None = None,
 ) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.DEVICE_VIEW)
@@ -225,7 +225,7 @@ def token_create(request: HttpRequest, body: TokenIn) -> dict[str, Any]:
     return {
         "token": token,
         "expires_at": now + ENROLMENT_LIFETIME,
-        "command": f"forestall agent enrol --server https://SERVER:8421 --token {token}",
+        "command": f"forestall agent enrol --server https://SERVER:{intake_address().port} --token {token}",
     }
 
 

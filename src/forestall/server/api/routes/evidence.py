@@ -14,6 +14,7 @@ from forestall.server.api.paging import Page, page
 from forestall.server.api.routes.devices import Named
 from forestall.server.evidence import queries
 from forestall.server.evidence.bundle import bundle_lines
+from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.log_key import log_key_read
 from forestall.server.evidence.models import Entry
 from forestall.server.home import current_home
@@ -53,7 +54,7 @@ def entry_list(
     client: UUID | None = None,
     device: UUID | None = None,
     ticket: int | None = None,
-    kind: str | None = None,
+    kind: EvidenceKind | None = None,
 ) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
     found = queries.entries(scope=scope)

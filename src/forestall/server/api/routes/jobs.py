@@ -17,7 +17,7 @@ from forestall.server.api.routes.devices import Named
 from forestall.server.inventory.queries import devices
 from forestall.server.people.scope import Permission
 from forestall.server.runbooks import queries, services
-from forestall.server.runbooks.models import Job, OrderRecord, RunbookRecord
+from forestall.server.runbooks.models import Job, JobState, OrderRecord, OrderState, RunbookRecord
 
 router = Router(tags=["runbooks and jobs"])
 
@@ -114,7 +114,7 @@ def runbook_publish(request: HttpRequest, body: EnvelopeIn) -> dict[str, Any]:
 def job_list(
     request: HttpRequest,
     paging: PagingQuery,
-    state: str | None = None,
+    state: JobState | None = None,
     device: UUID | None = None,
     ticket: int | None = None,
 ) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
 
 
 @router.get("/orders", response=Page[OrderOut], summary="List standing orders, newest first")
-def order_list(request: HttpRequest, paging: PagingQuery, state: str | None = None) -> dict[str, Any]:
+def order_list(request: HttpRequest, paging: PagingQuery, state: OrderState | None = None) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.RUNBOOK_VIEW)
     found = queries.orders(scope=scope)
     if state:

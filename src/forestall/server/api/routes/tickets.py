@@ -9,14 +9,14 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
-from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
+from forestall.server.api.asking import KnownKind, PagingQuery, current_time, scope_of_request
 from forestall.server.api.paging import Page, page
 from forestall.server.api.routes.devices import Named
 from forestall.server.people.models import Person
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.tickets import queries, rules, services
-from forestall.server.tickets.models import Ticket
-from forestall.server.tickets.rules import ClockKind
+from forestall.server.tickets.models import Ticket, TicketState
+from forestall.server.tickets.rules import ClockKind, Priority
 
 router = Router(tags=["tickets"])
 
@@ -87,18 +87,18 @@ class OwnerIn(Schema):
 def ticket_list(
     request: HttpRequest,
     paging: PagingQuery,
-    state: str | None = None,
+    state: TicketState | None = None,
     device: UUID | None = None,
-    kind: str | None = None,
+    kind: KnownKind | None = None,
     target: str | None = None,
-    priority: str | None = None,
+    priority: Priority | None = None,
 ) -> dict[str, Any]:
     """``state=open`` lists everything that is not done, whatever its step."""
     scope = scope_of_request(request, Permission.TICKET_VIEW)
-    found = queries.tickets_open(scope=scope) if state == "open" else queries.tickets(scope=scope)
+    found = queries.tickets_open(scope=scope) if state is TicketState.OPEN else queries.tickets(scope=scope)
     wanted = {"device": device, "kind": kind, "target": target, "priority": priority}
     found = found.filter(**{name: value for name, value in wanted.items() if value is not None})
-    if state and state != "open":
+    if state and state is not TicketState.OPEN:
         found = found.filter(state=state)
     answer = page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit)
     answer["items"] = _tickets(scope, answer["items"], current_time())

@@ -8,14 +8,19 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client as Browser
 
 from forestall.server.alerts.tests.desk_world import World
 from forestall.server.api.urls import api
+from forestall.server.certificates import certificates_ensure
 from forestall.server.checks.models import Check
+from forestall.server.home import current_home, intake_address
 from forestall.server.people.roles import Role
 from forestall.server.people.scope import Scope
 from forestall.server.people.services import person_create, token_create
+from forestall.server.runbooks.operator import operator_init
+from forestall.server.runbooks.services import authority_install
 from forestall.server.tickets import services as tickets
 
 SYSTEM = Scope.system("test")
@@ -157,6 +162,73 @@ def test_without_a_good_token_nothing_opens(world, header):
         answer = Browser().get(f"/api/v1{path}", headers={"authorization": header} if header else {})
         assert answer.status_code == 401
         assert answer["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "named"),
+    [
+        ("/tickets", {"state": "opne"}, "query.state"),
+        ("/tickets", {"priority": "loud"}, "query.priority"),
+        ("/checks", {"kind": "disk_spcae"}, "'disk_spcae' is no kind of check"),
+        ("/checks", {"status": "broken"}, "query.status"),
+        ("/jobs", {"state": "done"}, "query.state"),
+        ("/orders", {"state": "x"}, "query.state"),
+        ("/alerts", {"state": "x"}, "query.state"),
+        ("/devices", {"status": "x"}, "query.status"),
+        ("/evidence", {"kind": "x"}, "query.kind"),
+    ],
+)
+def test_a_filter_that_nothing_can_match_is_named(world, alice, path, query, named):
+    answer = alice.get(path, **query)
+    assert answer.status_code == 422
+    assert named in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("get", "/nothing-here", 404), ("get", "/devices/", 404), ("delete", "/devices", 405), ("put", "/tickets/1", 405)],
+)
+def test_what_no_route_answers_is_a_problem_too(world, method, path, status):
+    answer = getattr(Browser(), method)(f"/api/v1{path}")
+    assert answer.status_code == answer.json()["status"] == status
+    assert answer["content-type"] == "application/problem+json"
+    assert status != 405 or answer["allow"]
+
+
+def test_a_page_for_people_stays_a_page(world):
+    assert Browser().get("/nothing-here").headers["content-type"].startswith("text/html")
+
+
+def test_a_body_that_is_too_large_is_refused_with_the_limit(world, alice):
+    answer = alice.post("/orders", {"envelope": "a" * 10_000_000})
+    assert answer.status_code == 413
+    assert "bytes" in answer.json()["detail"]
+
+
+def test_with_storage_that_takes_nothing_one_can_still_look(world, alice):
+    """Alice's first request would note the use of her token: it cannot, and shows the tickets all the same."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only=ON")
+    try:
+        numbers = alice.names("/tickets", "number")
+        assert len(numbers) == 2
+        refused = alice.post(f"/tickets/{numbers[0]}/comment", {"text": "on my way"})
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only=OFF")
+    assert refused.status_code == 503
+    assert refused.json()["title"] == "Storage failed"
+    assert "Nothing was changed" in refused.json()["detail"]
+
+
+def test_the_command_to_enrol_names_the_port_that_intake_listens_on(world, alice, settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORESTALL_HOME", str(tmp_path))
+    monkeypatch.setenv("FORESTALL_INTAKE", "127.0.0.1:18555")
+    certificates_ensure(home=current_home(), address=intake_address(), now=world.now)
+    authority_install(bundle=operator_init(folder=tmp_path / "operator", now=world.now), now=world.now)
+    answer = alice.post("/enrolment-tokens", {"site": str(world.munich.pk)})
+    assert answer.status_code == 200, answer.content
+    assert "--server https://SERVER:18555 " in answer.json()["command"]
 
 
 def routes() -> list[tuple[str, str]]:
