@@ -26,4 +26,12 @@ def report_errors(run: Callable[[], object]) -> int:
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # The machine said no: a full disk, a folder that is a file, a right that is missing. It names the path.
+        click.echo(f"Error: {_in_words(error)}", err=True)
+        return 2
     return outcome if isinstance(outcome, int) else 0
+
+
+def _in_words(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import django
 from django.core.management import call_command
+from django.db import OperationalError
 
 from forestall.server.home import (
     Home,
@@ -223,6 +224,12 @@ def main(arguments: list[str]) -> int:
     except InstallationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except (OSError, OperationalError) as error:
+        # A full disk, above all. Every step may be run again.
+        sys.stderr.write(f"{home.root}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -7,6 +7,7 @@ home; its parts are told to stop by the kernel when it is killed, so that none i
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -91,11 +92,7 @@ class Supervisor:
 
     def start(self, part: Part) -> None:
         """Start a part; PartFailedError when it is not ready within a minute."""
-        if part.address is not None and _answers(part.address):
-            raise PartFailedError(
-                f"{part.name}: {part.address} is taken by another program; "
-                f"set FORESTALL_{part.name.upper()} to another address"
-            )
+        require_address(part)
         with self._lock:
             self._running[part.name] = _Running(part, self._spawn(part), time.monotonic())
             self._write_state()
@@ -180,6 +177,26 @@ class Supervisor:
         state = {name: {"pid": one.process.pid, "restarts": one.restarts} for name, one in self._running.items()}
         state["supervisor"] = {"pid": os.getpid(), "restarts": 0}
         write_private(self.home.run / "parts.json", json.dumps(state).encode())
+
+
+def require_address(part: Part) -> None:
+    """PartFailedError, naming the setting, when nothing could listen at the part's address."""
+    if part.address is None:
+        return
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            part.address.host, part.address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as trial:
+            # As servers do: an address that was in use a moment ago is free.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        why = "is taken by another program" if taken else f"cannot be listened on ({error.strerror})"
+        raise PartFailedError(
+            f"{part.name}: {part.address} {why}; set FORESTALL_{part.name.upper()} to another address"
+        ) from None
 
 
 def _die_with_parent() -> None:
