@@ -131,7 +131,9 @@ def checks(*, device: str | None, kind: str | None, status: str | None, as_json:
             )
             for one in found
         ],
-        empty="No checks: a device is judged from its first check-in on.",
+        empty="No check matches."
+        if device or kind or status
+        else "No checks: a device is judged from its first check-in on.",
     )
     return 0
 
@@ -225,7 +227,9 @@ def jobs(*, job_id: str | None, state: str | None, as_json: bool) -> int:
     print_table(
         ("Job", "Runbook", "Device", "State", "Result", "Made"),
         lines,
-        empty="No jobs yet: a ticket proposes them, or a standing order runs them.",
+        empty=f"No job has the state {state}."
+        if state
+        else "No jobs yet: a ticket proposes them, or a standing order runs them.",
     )
     return 0
 

@@ -90,7 +90,7 @@ def _run(home: Home, console: Console, *, with_agent: bool) -> int:
             _step(console, "baseline", environment)
         else:
             _step(console, "announce", environment)
-        _print_ready(home, console, f"Ready after {time.monotonic() - started:.1f} s")
+        _print_ready(home, console, f"Ready after {time.monotonic() - started:.1f} s", foreground=True)
         supervisor.wait()
         console.print("\nStopping…")
     except PartFailedError as error:
@@ -117,7 +117,7 @@ def _step(console: Console, name: str, environment: dict[str, str]) -> None:
         raise CommandError(f"{name}: {problem.strip()}")
 
 
-def _print_ready(home: Home, console: Console, headline: str) -> None:
+def _print_ready(home: Home, console: Console, headline: str, *, foreground: bool = False) -> None:
     try:
         first_run = json.loads(home.first_run.read_text())
     except FileNotFoundError:
@@ -128,7 +128,7 @@ def _print_ready(home: Home, console: Console, headline: str) -> None:
     console.print(f"  Sign in as [bold]{first_run['username']}[/bold] with the password in {home.first_run}")
     console.print("  See the loop work: [bold]forestall drill disk[/bold]")
     console.print("  This machine's baseline as a report: [bold]forestall audit --pdf audit.pdf[/bold]")
-    console.print("  Stop: Ctrl-C, or [bold]forestall down[/bold]")
+    console.print(f"  Stop: {'Ctrl-C, or ' if foreground else ''}[bold]forestall down[/bold]")
 
 
 def _detached(home: Home, console: Console, *, no_agent: bool) -> int:
