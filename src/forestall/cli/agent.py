@@ -57,7 +57,9 @@ def enrol(*, server: str, token: str, force: bool, name: str | None) -> int:
         raise CommandError(f"{error.filename or home.folder}: {error.strerror}") from None
     click.echo(f"Enrolled as device {done.enrolment.device_id} of {done.enrolment.client}, {done.enrolment.site}.")
     if done.status == "pending":
-        click.echo("It is pending: somebody approves it on the server (forestall devices approve), then it checks in.")
+        click.echo(
+            "It is pending: somebody approves it on the server (forestall devices NAME --approve), then it checks in."
+        )
     click.echo("Run it: forestall agent run")
     return 0
 
@@ -163,7 +165,7 @@ def _print_status(report: dict[str, Any]) -> None:
     if not report["running"]:
         state = "does not run"
     elif report["failures"]:
-        state = f"runs (process {report['pid']}); {report['failures']} attempts to check in failed on end"
+        state = f"runs (process {report['pid']}); {report['failures']} attempts to check in failed in a row"
     else:
         state = f"runs (process {report['pid']}), checks in every {report['interval_seconds']:g} s"
     waits = "nothing waits"

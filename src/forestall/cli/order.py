@@ -129,12 +129,12 @@ def list_command(*, as_json: bool) -> int:
             one["trigger"],
             ", ".join(device["name"] for device in one["devices"]),
             one["state"].replace("_", " "),
-            one["expires_at"][:10],
+            one["expires_at"][:16].replace("T", " "),
         )
         for one in found
     ]
     print_table(
-        ("Order", "Runbook", "When", "Devices", "State", "Until"),
+        ("Order", "Runbook", "When", "Devices", "State", "Until (UTC)"),
         rows,
         empty="No standing orders: nothing runs unattended. Sign one with `forestall order sign`.",
     )

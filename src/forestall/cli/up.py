@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,11 +24,14 @@ from forestall.server.supervisor import (
     PartFailedError,
     Supervisor,
     hold,
+    require_address,
     running_parts,
     supervised_parts,
 )
 
 STOP_WAIT_SECONDS = 20
+LEAST_FREE_BYTES = 16 * 1024 * 1024
+"""Without that much there is no room for a first database and its journal."""
 
 
 @click.command()
@@ -42,7 +46,8 @@ def up(*, detach: bool, no_agent: bool) -> int:
     home = current_home()
     console = Console(highlight=False)
     try:
-        console_address(), intake_address()
+        if console_address() == intake_address():
+            raise CommandError(f"FORESTALL_CONSOLE and FORESTALL_INTAKE are both {console_address()}")
     except AddressError as error:
         raise CommandError(str(error)) from None
     _make_home(home)
@@ -63,6 +68,12 @@ def _make_home(home: Home) -> None:
         raise CommandError(f"FORESTALL_HOME={home.root} cannot be made: {error.strerror}") from None
     if not os.access(home.root, os.W_OK):
         raise CommandError(f"FORESTALL_HOME={home.root} cannot be written by this user")
+    free = shutil.disk_usage(home.root).free
+    # Only before the first start: on a disk that filled up later, the console is what shows it.
+    if not home.database.exists() and free < LEAST_FREE_BYTES:
+        raise CommandError(
+            f"FORESTALL_HOME={home.root} has {free // 1024:,} KiB free; {LEAST_FREE_BYTES // 1024:,} KiB are needed"
+        )
 
 
 def _run(home: Home, console: Console, *, with_agent: bool) -> int:
@@ -72,24 +83,40 @@ def _run(home: Home, console: Console, *, with_agent: bool) -> int:
     environment = {**os.environ, "FORESTALL_HOME": str(home.root), "PYTHONUNBUFFERED": "1"}
     supervisor = Supervisor(home=home, environment=environment, say=lambda text: console.print(f"  [dim]{text}[/dim]"))
 
+    step: list[subprocess.Popen[str]] = []
+
     def stop(_number: int, _frame: FrameType | None) -> None:
         supervisor.request_stop()
+        for one in step:
+            one.terminate()
+
+    def do(name: str) -> None:
+        try:
+            _step(console, name, environment, running=step)
+        except CommandError:
+            if not supervisor.stopping:
+                raise
+        if supervisor.stopping:
+            raise click.Abort
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, stop)
     parts = supervised_parts()
     try:
-        _step(console, "prepare", environment)
+        for part in parts.values():
+            # Said before anything is made.
+            require_address(part)
+        do("prepare")
         for name in ("intake", "console", "worker"):
             supervisor.start(parts[name])
         console.print("  [green]●[/green] Intake, console and worker run")
         if with_agent:
-            _step(console, "enrol", environment)
+            do("enrol")
             supervisor.start(parts["agent"])
-            _step(console, "baseline", environment)
+            do("baseline")
         else:
-            _step(console, "announce", environment)
+            do("announce")
         _print_ready(home, console, f"Ready after {time.monotonic() - started:.1f} s", foreground=True)
         supervisor.wait()
         console.print("\nStopping…")
@@ -102,17 +129,22 @@ def _run(home: Home, console: Console, *, with_agent: bool) -> int:
     return 0
 
 
-def _step(console: Console, name: str, environment: dict[str, str]) -> None:
+def _step(console: Console, name: str, environment: dict[str, str], *, running: list[subprocess.Popen[str]]) -> None:
+    """Do a step of the installation; while it is in ``running``, a signal ends it: each may be done again."""
     process = subprocess.Popen(
         [sys.executable, "-m", "forestall.server.installation", name],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Ctrl-C is ours to pass on: one word about it, and no traceback of the step's.
+        process_group=0,
     )
+    running.append(process)
     for line in process.stdout or ():
         console.print(Text.assemble("  ", ("●", "green"), " ", line.rstrip()))
     _, problem = process.communicate()
+    running.remove(process)
     if process.returncode != 0:
         raise CommandError(f"{name}: {problem.strip()}")
 
@@ -123,15 +155,31 @@ def _print_ready(home: Home, console: Console, headline: str, *, foreground: boo
     except FileNotFoundError:
         console.print(f"{headline}; it is still starting ({home.root}).")
         return
+    called = _called()
+    drill = "drill disk" if os.geteuid() == 0 else "drill backup"
+    # Paths and commands stay whole whatever the width: they are there to be copied.
+    console = Console(highlight=False, soft_wrap=True)
     console.print()
     console.print(f"[bold]{headline}.[/bold]  Console: [bold cyan]{first_run['console_url']}[/bold cyan]")
     console.print(f"  Sign in as [bold]{first_run['username']}[/bold] with the password in {home.first_run}")
-    console.print("  See the loop work: [bold]forestall drill disk[/bold]")
-    console.print("  This machine's baseline as a report: [bold]forestall audit --pdf audit.pdf[/bold]")
-    console.print(f"  Stop: {'Ctrl-C, or ' if foreground else ''}[bold]forestall down[/bold]")
+    console.print(f"  See the loop work: [bold]{called} {drill}[/bold]")
+    console.print(f"  This machine's baseline as a report: [bold]{called} audit --pdf audit.pdf[/bold]")
+    console.print(f"  Stop: {'Ctrl-C, or ' if foreground else ''}[bold]{called} down[/bold]")
+
+
+def _called() -> str:
+    """How this command is called from here: by its name where the shell finds it, else by its path."""
+    script = Path(sys.executable).parent / "forestall"
+    found = shutil.which("forestall")
+    if found and Path(found).resolve() == script.resolve():
+        return "forestall"
+    return str(script.relative_to(Path.cwd())) if script.is_relative_to(Path.cwd()) else str(script)
 
 
 def _detached(home: Home, console: Console, *, no_agent: bool) -> int:
+    if running_parts(home):
+        _print_ready(home, console, "Forestall runs already")
+        return 0
     log = home.logs / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     arguments = [sys.executable, "-m", "forestall.cli.main", "up", *(["--no-agent"] if no_agent else [])]
@@ -146,7 +194,7 @@ def _detached(home: Home, console: Console, *, no_agent: bool) -> int:
                 break
     code = process.poll()
     if code:
-        raise CommandError(log.read_text().strip())
+        raise CommandError(log.read_text().rpartition("Error: ")[2].strip())
     _print_ready(home, console, "Forestall runs")
     return 0
 

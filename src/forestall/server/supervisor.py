@@ -126,6 +126,10 @@ class Supervisor:
     def request_stop(self) -> None:
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
     def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
         log = self.home.logs / f"{part.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

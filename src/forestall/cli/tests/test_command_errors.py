@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,6 +43,68 @@ def test_an_address_that_is_none_is_named_before_anything_is_made(tmp_path: Path
     assert done.returncode == 2
     assert f"{setting}='{address}'" in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_one_address_for_both(tmp_path: Path) -> None:
+    address = "127.0.0.1:18420"
+    done = forestall("up", FORESTALL_HOME=str(tmp_path / "h"), FORESTALL_CONSOLE=address, FORESTALL_INTAKE=address)
+    assert (done.returncode, done.stderr) == (2, f"Error: FORESTALL_CONSOLE and FORESTALL_INTAKE are both {address}\n")
+
+
+@pytest.mark.parametrize("arguments", [("up",), ("up", "--detach")])
+def test_a_taken_address_is_said_in_one_line_before_anything_is_made(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        done = forestall(
+            *arguments, FORESTALL_HOME=str(tmp_path), FORESTALL_CONSOLE=taken, FORESTALL_INTAKE="127.0.0.1:18421"
+        )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"Error: console: {taken} is taken by another program; set FORESTALL_CONSOLE to another address\n"
+    )
+    assert not (tmp_path / "server").exists()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small volume needs root")
+def test_a_volume_without_room_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        done = forestall("up", FORESTALL_HOME=str(tmp_path / "home"))
+        assert list(tmp_path.rglob("*")) == [tmp_path / "home"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert done.returncode == 2
+    assert "KiB free; 16,384 KiB are needed" in done.stderr
+
+
+def test_interrupted_in_its_first_minute_it_stops_in_a_word(tmp_path: Path) -> None:
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            ports.append(one.getsockname()[1])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forestall.cli.main", "up"],
+        env={
+            **os.environ,
+            "FORESTALL_HOME": str(tmp_path),
+            "FORESTALL_CONSOLE": f"127.0.0.1:{ports[0]}",
+            "FORESTALL_INTAKE": f"127.0.0.1:{ports[1]}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert process.stdout
+    assert "Keys of this server" in process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (130, "Stopped.\n")
+    assert "does not run" in forestall("status", FORESTALL_HOME=str(tmp_path)).stdout
 
 
 def test_an_address_that_another_program_has() -> None:
