@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from installation import Installation, eventually
@@ -78,6 +79,24 @@ def test_a_wrong_name_is_said_and_not_guessed(installed: Installation) -> None:
     assert "There is no such thing here" in wrong.stderr
 
 
+def test_a_second_device_is_enrolled_approved_and_revoked(installed: Installation) -> None:
+    """By the command line alone; it bears the same host name as the first, so that its id tells them apart."""
+    token = json.loads(installed.forestall("enrol", "--site", "Main site", "--json").stdout)["token"]
+    second = replace(installed, extra={"FORESTALL_AGENT_HOME": str(installed.home / "second-agent")})
+    server = f"https://{installed.intake}"
+    told = second.forestall("agent", "enrol", "--server", server, "--token", token).stdout
+    assert "forestall devices NAME --approve" in told
+    device = json.loads(second.forestall("agent", "status", "--json", check=False).stdout)["device_id"]
+    assert device[:8] in installed.forestall("devices", "--status", "pending").stdout
+    assert "is approved" in installed.forestall("devices", device[:8], "--approve").stdout
+    again = installed.forestall("devices", device[:8], "--approve", check=False)
+    assert (again.returncode, "only a pending device" in again.stderr) == (2, True)
+    assert "is revoked" in installed.forestall("devices", device[:8], "--revoke", "only a trial").stdout
+    assert installed.api.get(f"/devices/{device}")["status"] == "revoked"
+    used = second.forestall("agent", "enrol", "--force", "--server", server, "--token", token, check=False)
+    assert (used.returncode, "token_unusable" in used.stderr) == (2, True)
+
+
 def test_evidence_is_exported_and_holds(installed: Installation) -> None:
     bundle = installed.home / "all.bundle"
     installed.forestall("evidence", "export", "--out", str(bundle))
@@ -97,4 +116,4 @@ def test_stopped_and_started_again_it_is_the_same_installation(installed: Instal
     installed.start()
     assert installed.first_run == before
     assert installed.api.get("/evidence/logs")[0]["entries"] >= entries
-    assert len(installed.api.get("/devices")["items"]) == 1
+    assert [one["status"] for one in installed.api.get("/devices")["items"]].count("approved") == 1

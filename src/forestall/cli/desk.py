@@ -10,9 +10,19 @@ from rich.text import Text
 
 from forestall.cli.client import Api
 from forestall.cli.errors import CommandError
-from forestall.cli.show import PRIORITY_STYLE, ago, as_json_option, console, print_json, print_table, status_text
+from forestall.cli.show import (
+    PRIORITY_STYLE,
+    ago,
+    as_json_option,
+    console,
+    print_json,
+    print_table,
+    status_text,
+)
 
 WORST_FIRST = ("fail", "warn", "stale", "unknown", "pass")
+SHORT_ID = 8
+"""So many characters of an id name a device."""
 
 
 def everything(api: Api, path: str, **query: str | int | None) -> list[dict[str, Any]]:
@@ -28,13 +38,27 @@ def everything(api: Api, path: str, **query: str | int | None) -> list[dict[str,
 
 
 def find_device(api: Api, name: str) -> dict[str, Any]:
-    """The device of that name or id; CommandError when there is none, or more than one."""
+    """The device of that name or id, or the one that begins so; CommandError when there is none, or more than one."""
     every = everything(api, "/devices")
-    found = [one for one in every if name in {one["id"], one["name"]}] or [one for one in every if name in one["name"]]
+    found = (
+        [one for one in every if name in {one["id"], one["name"]}]
+        or [one for one in every if len(name) >= SHORT_ID and one["id"].startswith(name)]
+        or [one for one in every if name in one["name"]]
+    )
     if len(found) == 1:
         return found[0]
-    names = ", ".join(sorted(one["name"] for one in found or every)[:10])
+    names = ", ".join(f"{one['name']} ({one['id'][:SHORT_ID]})" for one in (found or every)[:10])
     raise CommandError(f"{'several devices are' if found else 'no device is'} called {name!r}: {names}")
+
+
+def find_job(api: Api, name: str) -> dict[str, Any]:
+    """The job whose id is that or begins so; CommandError when there is none, or more than one."""
+    found = [one for one in everything(api, "/jobs") if one["id"].startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    raise CommandError(
+        f"{'several jobs have ids that begin' if found else 'no job has an id that begins'} with {name!r}"
+    )
 
 
 @click.command()
@@ -65,18 +89,25 @@ def today(*, as_json: bool) -> int:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--approve", is_flag=True, help="Approve the device NAME: from then on it may check in.")
+@click.option("--revoke", metavar="REASON", help="End the access of the device NAME for good, saying why.")
 @click.option("--status", type=click.Choice(["pending", "approved", "revoked"]), help="Only these.")
 @as_json_option
-def devices(*, name: str | None, approve: bool, status: str | None, as_json: bool) -> int:
-    """List devices; show or approve the one called NAME."""
+def devices(*, name: str | None, approve: bool, revoke: str | None, status: str | None, as_json: bool) -> int:
+    """List devices; show, approve or revoke the one called NAME (or by its id, of which 8 characters are enough)."""
+    if (approve or revoke is not None) and not name:
+        raise click.UsageError(f"{'--approve' if approve else '--revoke'} needs the name of a device")
+    if approve and revoke is not None:
+        raise click.UsageError("--approve and --revoke exclude each other")
     api = Api.connect()
-    if approve and not name:
-        raise click.UsageError("--approve needs the name of a device")
     if name:
         device = find_device(api, name)
         if approve:
             device = api.post(f"/devices/{device['id']}/approve")
             click.echo(f"{device['name']} is approved.")
+            return 0
+        if revoke is not None:
+            device = api.post(f"/devices/{device['id']}/revoke", {"reason": revoke})
+            click.echo(f"{device['name']} is revoked: it can no longer check in, and no job reaches it.")
             return 0
         if as_json:
             print_json(device)
@@ -88,10 +119,11 @@ def devices(*, name: str | None, approve: bool, status: str | None, as_json: boo
         print_json(found)
         return 0
     print_table(
-        ("Device", "Client", "Site", "State", "Checks", "Last check-in", "System"),
+        ("Device", "Id", "Client", "Site", "State", "Checks", "Seen", "System"),
         [
             (
                 one["name"],
+                one["id"][:SHORT_ID],
                 one["client"]["name"],
                 one["site"]["name"],
                 one["status"],
@@ -143,15 +175,25 @@ def checks(*, device: str | None, kind: str | None, status: str | None, as_json:
 @as_json_option
 def alerts(*, state: str, as_json: bool) -> int:
     """List alerts, newest first."""
-    found = everything(Api.connect(), "/alerts", state=state)
+    api = Api.connect()
+    found = everything(api, "/alerts", state=state)
     if as_json:
         print_json(found)
         return 0
+    titles = {kind["slug"]: kind["title"] for kind in api.get("/checks/kinds")}
+    names = {device["id"]: device["name"] for device in everything(api, "/devices")}
     rows = [
-        (status_text(one["status"]), one["kind"], one["target"], one["reason"], ago(one["first_seen_at"]), _of(one))
+        (
+            status_text(one["status"]),
+            names[one["device"]],
+            f"{titles[one['kind']]} {one['target']}".strip(),
+            one["reason"],
+            ago(one["first_seen_at"]),
+            _of(one),
+        )
         for one in found
     ]
-    print_table(("Status", "Check", "Target", "Why", "Since", "Ticket"), rows, empty=f"No alert is {state}.")
+    print_table(("Result", "Device", "Check", "Why", "Since", "Ticket"), rows, empty=f"No alert is {state}.")
     return 0
 
 
@@ -205,7 +247,7 @@ def jobs(*, job_id: str | None, state: str | None, as_json: bool) -> int:
     """List jobs, newest first; show the one called JOB_ID."""
     api = Api.connect()
     if job_id:
-        job = api.get(f"/jobs/{job_id}")
+        job = find_job(api, job_id)
         if as_json:
             print_json(job)
             return 0
@@ -221,7 +263,14 @@ def jobs(*, job_id: str | None, state: str | None, as_json: bool) -> int:
         print_json(found)
         return 0
     lines = [
-        (one["id"], one["runbook"], one["device"]["name"], one["state"], one["detail"], ago(one["created_at"]))
+        (
+            one["id"][:SHORT_ID],
+            one["runbook"],
+            one["device"]["name"],
+            one["state"],
+            one["detail"],
+            ago(one["created_at"]),
+        )
         for one in found
     ]
     print_table(
@@ -333,11 +382,10 @@ def _events(api: Api, job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _counts(counts: dict[str, int]) -> Text:
-    text = Text()
-    for status in WORST_FIRST:
-        if counts.get(status):
-            text.append_text(Text(f"{'  ' if text else ''}{counts[status]} ")).append_text(status_text(status))
-    return text or Text("not judged yet", style="dim")
+    lines = [
+        Text(f"{counts[status]} ").append_text(status_text(status)) for status in WORST_FIRST if counts.get(status)
+    ]
+    return Text("\n").join(lines) or Text("not judged yet", style="dim")
 
 
 def _counted(segment: dict[str, Any]) -> Text:

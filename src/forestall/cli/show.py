@@ -20,6 +20,8 @@ STATUS = {
     "unknown": ("◌", "cyan"),
     "stale": ("◍", "magenta"),
 }
+WHOLE = frozenset({"#", "Id", "Job", "Order", "Report", "Ticket", "State", "Checks", "Since", "Seen", "Made"})
+"""Columns that stay on one line: what people copy, and what is short."""
 PRIORITY_STYLE = {"urgent": "bold red", "high": "red"}
 
 
@@ -46,7 +48,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *,
     for column in columns:
         # The reason is what people read: it gets the room, the others what they need.
         why = column in {"Why", "Title", ""}
-        table.add_column(column, overflow="fold", ratio=1 if why else None, max_width=None if why else 24)
+        whole = column in WHOLE
+        table.add_column(
+            column,
+            overflow="fold",
+            no_wrap=whole,
+            ratio=1 if why else None,
+            max_width=None if why or whole else 24,
+        )
     for row in rows:
         # Text from devices is data: never read as markup.
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))

@@ -19,7 +19,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from forestall.cli.client import Api, ApiError
-from forestall.cli.desk import everything
+from forestall.cli.desk import everything, find_job
 from forestall.cli.errors import CommandError
 from forestall.cli.operator import folder_option, open_folder
 from forestall.cli.show import console
@@ -48,7 +48,7 @@ def sign(*, job_id: str | None, every: bool, yes: bool, folder: Path) -> int:
     operator = open_folder(folder)
     keys = _keys(operator)
     api = Api.connect()
-    waiting = [api.get(f"/jobs/{job_id}")] if job_id else everything(api, "/jobs", state="awaiting_signature")
+    waiting = [find_job(api, job_id)] if job_id else everything(api, "/jobs", state="awaiting_signature")
     screen = console()
     if not waiting:
         screen.print("No job waits for a signature.")
