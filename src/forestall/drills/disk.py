@@ -39,16 +39,30 @@ class DiskFault:
         # No blocks held back for root: full means full.
         run(["mkfs.ext4", "-q", "-m", "0", str(self._image)])
         self._volume.mkdir(exist_ok=True)
-        run(["mount", "-o", "loop", str(self._image), str(self._volume)])
+        self._mount()
 
     def damage(self) -> None:
-        old = time.time() - OLD_SECONDS
         room = os.statvfs(self._volume)
         wanted = int(room.f_blocks * room.f_frsize * FULL_SHARE) - (room.f_blocks - room.f_bavail) * room.f_frsize
         for number in range(wanted // CHUNK_BYTES):
-            path = self._volume / f"export-{number:03}.tmp"
-            path.write_bytes(os.urandom(CHUNK_BYTES))
-            os.utime(path, (old, old))
+            (self._volume / f"export-{number:03}.tmp").write_bytes(os.urandom(CHUNK_BYTES))
+        self._age()
+
+    def _age(self) -> None:
+        """Make the files 30 days old in every respect. The time at which a file was put there is not to be set on a
+        mounted volume, and the runbook spares what has just arrived."""
+        names = sorted(path.name for path in self._volume.glob("export-*.tmp"))
+        old = time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() - OLD_SECONDS))
+        run(["umount", str(self._volume)])
+        commands = self._image.with_suffix(".debugfs")
+        fields = ("atime", "mtime", "ctime")
+        commands.write_text("".join(f"sif /{name} {field} {old}\n" for name in names for field in fields))
+        run(["debugfs", "-w", "-f", str(commands), str(self._image)])
+        commands.unlink()
+        self._mount()
+
+    def _mount(self) -> None:
+        run(["mount", "-o", "loop", str(self._image), str(self._volume)])
 
     def remove(self) -> None:
         if os.path.ismount(self._volume):

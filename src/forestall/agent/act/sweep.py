@@ -114,6 +114,15 @@ def sweep(
         os.close(top)
 
 
+def _last_touched(found: os.stat_result) -> float:
+    """When a file was last read, changed or put here (Unix seconds).
+
+    The change time of the inode counts too, as for systemd-tmpfiles: what was copied or unpacked a moment ago with the
+    old times of its originals has just arrived.
+    """
+    return max(found.st_mtime, found.st_atime, found.st_ctime)
+
+
 def _sweep_folder(
     descriptor: int,
     *,
@@ -142,7 +151,7 @@ def _sweep_folder(
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except OSError:
             continue  # gone meanwhile: not ours to delete any more
-        old = max(found.st_mtime, found.st_atime) < before
+        old = _last_touched(found) < before
         if stat.S_ISDIR(found.st_mode):
             if found.st_dev != mount[0] or depth >= MAX_DEPTH:
                 continue

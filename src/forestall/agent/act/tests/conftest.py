@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from forestall.agent.act import ActState, execute
+from forestall.agent.act import ActState, execute, sweep
 from forestall.agent.act.context import Context, Places
 from forestall.agent.collect.host import LocalHost
 from forestall.trust.keys import key_id, new_key, public_bytes
@@ -170,6 +170,13 @@ class Machine:
         path.write_bytes(b"x" * size)
         age(path, days)
         return path
+
+
+@pytest.fixture(autouse=True)
+def settable_times(request, monkeypatch):
+    """A test can set when a file was read and changed, not when it was put there: that has a test of its own."""
+    if "real_change_times" not in request.keywords:
+        monkeypatch.setattr(sweep, "_last_touched", lambda found: max(found.st_mtime, found.st_atime))
 
 
 def age(path: Path, days: float) -> None:
