@@ -68,6 +68,8 @@ def export(*, out: Path, name: str | None, force: bool) -> None:
     """
     _writable(out, force=force)
     home, scope = _open()
+    from django.db import OperationalError
+
     from forestall.server.evidence import bundle
     from forestall.server.evidence.queries import LogDamagedError
     from forestall.trust.keys import key_id, public_bytes
@@ -90,6 +92,9 @@ def export(*, out: Path, name: str | None, force: bool) -> None:
             )
     except (bundle.NothingToExportError, bundle.ErasedMeanwhileError, LogDamagedError) as error:
         raise CommandError(str(error)) from None
+    except OperationalError as error:
+        # The checkpoint that ends the bundle could not be stored: a full disk, above all.
+        raise CommandError(f"{home.database}: {error}; no bundle was written") from None
     except OSError as error:
         raise CommandError(f"{out}: {error.strerror}") from None
     console.print(Text.assemble(("● ", "green"), f"{out}: {size:,} bytes"))

@@ -25,7 +25,10 @@ ACTION_WORDS: dict[str, str] = {
     "apt.clean": "Deletes the downloaded package files of apt when they lie on {volume}.",
     "journal.vacuum": "Deletes archived journals and rotated logs older than {older_than_days} days on {volume}.",
     "files.delete_older": "Deletes files older than {older_than_days} days named {pattern} below {folder}.",
-    "temporary.delete_older": "Deletes temporary files older than {older_than_days} days on {volume}.",
+    "temporary.delete_older": (
+        "Deletes temporary files older than {older_than_days} days on {volume}: what was not read, changed or put "
+        "there since, below /tmp, /var/tmp and the folders of the device's own policy."
+    ),
     "service.restart": "Restarts the service {service} and waits until it runs.",
     "backup.rerun": "Runs the backup {backup} again, with the command that the device's own settings name.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,23 @@ def test_a_key_that_can_not_be_read_is_named(home: Path, tmp_path: Path) -> None
         assert "log.key cannot be read: No such file" in text
     finally:
         key.with_suffix(".away").rename(key)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small volume needs root")
+def test_on_a_full_disk_export_says_so_and_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    volume, out = tmp_path / "volume", tmp_path / "x.bundle"
+    volume.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(volume)], check=True)
+    try:
+        shutil.copytree(home, volume / "home")
+        with pytest.raises(OSError, match="No space left"), (volume / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+        code, text = forestall(volume / "home", "evidence", "export", "--out", out)
+    finally:
+        subprocess.run(["umount", str(volume)], check=True)
+    assert code == 2, text
+    assert "disk is full; no bundle was written" in text
+    assert "Traceback" not in text
+    assert not out.exists()

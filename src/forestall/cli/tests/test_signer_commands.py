@@ -90,7 +90,7 @@ def test_ada_reads_and_signs(forestall, device):
     done = forestall("sign", str(job.pk), answer="y\n")
     assert done.return_value == 0, done.output
     for words in (
-        "Deletes temporary files older than 30 days on /srv.",
+        "Deletes temporary files older than 30 days on /srv: what was not read",
         str(device.pk),
         "web-01, as the server calls it",
         "Cannot be undone.",
@@ -151,7 +151,7 @@ def test_a_server_that_lies_about_a_job_is_not_believed(forestall, device):
         statement=statement_bytes(wider), parameters={"volume": "/harmless"}, reason="harmless"
     )
     done = forestall("sign", str(job.pk), answer="n\n")
-    assert "older than 1 days on /." in done.output
+    assert "older than 1 days on /:" in done.output
     assert "harmless" not in done.output
 
 

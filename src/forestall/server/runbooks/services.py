@@ -17,6 +17,7 @@ import msgspec
 from django.db import transaction
 from django.db.models import Max, Q
 
+from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.models import Check
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.models import Entry
@@ -484,6 +485,8 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
         order_id, named = UUID(order.order_id), [UUID(device) for device in order.devices]
     except ValueError as error:
         raise RunbooksError(f"not a signed standing order: {error}") from None
+    if order.trigger not in CHECK_KINDS:
+        raise RunbooksError(f"trigger: {order.trigger!r} is no kind of check; known: {', '.join(sorted(CHECK_KINDS))}")
     digest = statement_digest(order)
     known: OrderRecord | None = OrderRecord.objects.visible_to(scope).filter(digest=digest).first()
     if known is not None:

@@ -53,4 +53,4 @@ CHECK_KINDS: dict[str, CheckKind] = {
         clock_drift,
     )
 }
-"""Slug → kind. A new kind is a folder here and a line in this list (docs/checks.md says how)."""
+"""Slug → kind. A new kind is a folder here and a line in this list (docs/extending/check-kind.md says how)."""

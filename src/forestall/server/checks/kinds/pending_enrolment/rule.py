@@ -8,7 +8,7 @@ from datetime import datetime
 
 from forestall.server.checks.kind import Level
 from forestall.server.checks.result import Known, Result, Status
-from forestall.server.checks.words import clock, number
+from forestall.server.checks.words import clock, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     return [
         Result(
             Status.FAIL if hours >= policy.fail_hours else Status.WARN,
-            f"The device enrolled {number(hours)} h ago ({clock(known.enrolled_at)}) and is not approved; "
+            f"The device enrolled {span(now - known.enrolled_at)} ago ({clock(known.enrolled_at)}) and is not approved; "
             f"it fails after {policy.fail_hours:g} h.",
             value=hours,
             unit="h",

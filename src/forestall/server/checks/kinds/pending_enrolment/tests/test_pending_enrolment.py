@@ -10,7 +10,8 @@ def pending(hours, *, approved=False):
 
 def test_it_warns_at_once_and_fails_after_a_day():
     assert pending(1).status is WARN
-    assert "enrolled 1 h ago" in pending(1).reason
+    assert "enrolled 36 s ago" in pending(0.01).reason
+    assert "enrolled 3 h ago" in pending(3).reason
     assert pending(25).status is FAIL
 
 
