@@ -136,7 +136,7 @@ def ticket_follow_alert_cleared(*, alert: Alert, now: datetime) -> Ticket | None
         return ticket
     verification = _verification(link.alert)
     if ticket.state in DONE_STATES:
-        if ticket.verified_at is None:
+        if ticket.verified_at is None and not verification["gone"]:
             _verify(ticket, verification, now)
         return ticket
     _finish(ticket, verification, now)
@@ -609,22 +609,27 @@ def _acknowledged(ticket: Ticket, scope: Scope, now: datetime) -> None:
 
 
 def _finish(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None:
-    """The check passes again: closed when nobody had to do anything, else resolved; verified in both cases."""
+    """The check passes again: closed when nobody had to do anything, else resolved; verified in both cases.
+
+    What is no longer on the device was not repaired: its ticket closes too, and nobody calls that verified.
+    """
     seen_at = f"{now:%Y-%m-%d %H:%M} UTC"
-    if ticket.touched or ticket.remediated:
-        state, reason, kind = TicketState.RESOLVED, f"verified by check at {seen_at}", EventKind.RESOLVED
+    worked_on, gone = ticket.touched or ticket.remediated, bool(verification.get("gone"))
+    state, kind = (TicketState.RESOLVED, EventKind.RESOLVED) if worked_on else (TicketState.CLOSED, EventKind.CLOSED)
+    if gone:
+        reason = f"no longer on the device at {seen_at}: there is nothing left to verify"
     else:
-        state, reason, kind = TicketState.CLOSED, f"cleared by itself, verified by check at {seen_at}", EventKind.CLOSED
-    ticket.verified_at, ticket.verification = now, verification
+        reason = f"{'' if worked_on else 'cleared by itself, '}verified by check at {seen_at}"
+        ticket.verified_at, ticket.verification = now, verification
     _done(ticket, state, reason=reason, by=BY_CHECK, now=now)
     entry = _evidence(
         ticket,
         EvidenceKind.TICKET_RESOLVED,
-        {"state": str(state), "verified": True, "reason": reason, "check": verification, "sla": _sla(ticket, now)},
+        {"state": str(state), "verified": not gone, "reason": reason, "check": verification, "sla": _sla(ticket, now)},
         now,
     )
     _event(ticket, kind, actor=BY_CHECK, text=f"{reason}: {verification['reason']}", now=now, reference=entry)
-    event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": True})
+    event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": not gone})
 
 
 def _verify(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None:
@@ -648,6 +653,7 @@ def _verification(alert: Alert) -> dict[str, Any]:
         "unit": check.unit,
         "at": check.judged_at.isoformat(),
         "evidence": list(check.evidence),
+        "gone": check.gone_at is not None,
     }
 
 
