@@ -11,7 +11,7 @@ from django.db import transaction
 
 from forestall.server.alerts import services as alerts
 from forestall.server.alerts.models import Alert, AlertState, Notification, NotificationRoute
-from forestall.server.checks.models import Check, CheckChange
+from forestall.server.checks.models import GONE, Check, CheckChange
 from forestall.server.checks.result import Risk, Status
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.outbox.events import Event
@@ -107,6 +107,17 @@ class World:
         self.now += timedelta(seconds=late)
         self.route()
         return check
+
+    def vanish(self, *, kind: str = "disk_space", target: str = "/") -> None:
+        """The target is no longer on the device: the judging package closes its check so."""
+        with transaction.atomic():
+            check = Check.objects.visible_to(SYSTEM).get(device=self.web, kind=kind, target=target)
+            old, check.status, check.gone_at = check.status, Status.PASS, self.now
+            check.reason, check.judged_at = f"No longer on the device: {target}.", self.now
+            check.save()
+            change = CheckChange.objects.create(check_row=check, old=old, new=GONE, reason=check.reason, at=self.now)
+            event_record(event=Event.CHECK_CHANGED, subject=change.pk, at=self.now, detail={"old": old, "new": GONE})
+        self.route()
 
     def table(self) -> dict:
         def check_changed(event: OutboxEvent, now: datetime) -> None:

@@ -406,6 +406,19 @@ class TestPeople:
             act(story)
 
 
+@pytest.mark.parametrize("touched", [False, True])
+def test_what_vanished_is_done_with_and_nobody_calls_it_verified(story: Story, touched: bool) -> None:
+    story.at("09:00").report("fail", "/backup is 97 % full", target="/backup")
+    if touched:
+        story.at("09:10").acknowledge(story.bob)
+    story.at("09:30").vanish(target="/backup")
+    story.after(minutes=10)
+    ticket = story.tickets()[0]
+    assert ticket.state == ("resolved" if touched else "closed")
+    assert (ticket.verified_at, ticket.verification) == (None, {})
+    assert "no longer on the device" in ticket.close_reason
+
+
 def test_the_timeline_tells_it_from_before_the_first_warning(story: Story) -> None:
     story.telephone()
     story.at("08:00").report("pass", "41 %")
