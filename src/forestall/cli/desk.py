@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from forestall.cli.show import (
     status_text,
 )
 
+FORECAST_DAYS = 30
+"""How far "will break next" looks, here as in the console."""
 WORST_FIRST = ("fail", "warn", "stale", "unknown", "pass")
 SHORT_ID = 8
 """So many characters of an id name a device."""
@@ -68,7 +71,9 @@ def today(*, as_json: bool) -> int:
     api = Api.connect()
     tickets = everything(api, "/tickets", state="open")
     checks = everything(api, "/checks")
-    coming = sorted((one for one in checks if one["forecast_at"]), key=lambda one: str(one["forecast_at"]))[:10]
+    until = (datetime.now(UTC) + timedelta(days=FORECAST_DAYS)).isoformat()
+    near = (one for one in checks if one["forecast_at"] and one["forecast_at"] < until)
+    coming = sorted(near, key=lambda one: str(one["forecast_at"]))[:10]
     if as_json:
         print_json({"tickets": tickets, "coming": coming})
         return 0
