@@ -375,7 +375,8 @@ def _lying_around(notes: Notes) -> Iterator[Candidate]:
             ]
     notes.used(f"folders below {', '.join(_ROOTS)}")
     if hidden:
-        notes.gap(f"repositories in {len(hidden)} folders, {hidden[0]} first", "needs root")
+        where = hidden[0] if len(hidden) == 1 else f"{len(hidden)} folders, {hidden[0]} first"
+        notes.gap(f"repositories in {where}", "needs root")
 
 
 def _content(notes: Notes, candidate: Candidate) -> Content:

@@ -54,6 +54,19 @@ def test_a_backup_told_of_is_read_with_its_password():
     assert environment == {"AWS_PROFILE": "backup", "RESTIC_PASSWORD_FILE": "/etc/forestall/nightly.password"}
 
 
+@pytest.mark.parametrize(
+    ("denied", "what"),
+    [
+        (["/root"], "repositories in /root"),
+        (["/root", "/srv/b"], "repositories in 2 folders, /root first"),
+    ],
+)
+def test_folders_that_could_not_be_looked_into_are_counted(denied, what):
+    host = RecordedHost(files={"/srv/a/x": ""}, denied=denied, is_root=False)
+    gaps = [(gap.what, gap.why) for gap in backups.collect(host).gaps]
+    assert (what, "needs root") in gaps
+
+
 def test_a_repository_nobody_told_of_is_found_and_its_files_tell_a_little():
     at = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
     files = {**RESTIC, "/srv/backup/nightly/snapshots/a": ""}

@@ -29,11 +29,11 @@ def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, St
     if known.enrolled_at is None:
         return [Result(Status.UNKNOWN, "The device is not approved, and when it enrolled is not known.")]
     hours = max(0.0, round((now - known.enrolled_at).total_seconds() / 3600, 1))
+    waited = f"{span(now - known.enrolled_at)} ago ({clock(known.enrolled_at)})"
     return [
         Result(
             Status.FAIL if hours >= policy.fail_hours else Status.WARN,
-            f"The device enrolled {span(now - known.enrolled_at)} ago ({clock(known.enrolled_at)}) and is not approved; "
-            f"it fails after {policy.fail_hours:g} h.",
+            f"The device enrolled {waited} and is not approved; it fails after {policy.fail_hours:g} h.",
             value=hours,
             unit="h",
             evidence=evidence,
