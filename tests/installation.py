@@ -102,14 +102,16 @@ class Installation:
 
     def forestall(self, *arguments: str, timeout: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the CLI against this installation."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "forestall.cli.main", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=timeout,
-            check=check,
+            check=False,
         )
+        assert done.returncode == 0 or not check, f"forestall {' '.join(arguments)}: {done.stderr or done.stdout}"
+        return done
 
     def device(self) -> dict[str, Any]:
         device: dict[str, Any] = self.api.get(f"/devices/{self.first_run['device_id']}")

@@ -6,6 +6,7 @@ import json
 import stat
 import urllib.request
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from installation import Installation, eventually
@@ -95,6 +96,28 @@ def test_a_second_device_is_enrolled_approved_and_revoked(installed: Installatio
     assert installed.api.get(f"/devices/{device}")["status"] == "revoked"
     used = second.forestall("agent", "enrol", "--force", "--server", server, "--token", token, check=False)
     assert (used.returncode, "token_unusable" in used.stderr) == (2, True)
+
+
+def test_what_an_operator_signs_runs_once_and_tells_the_truth(installed: Installation) -> None:
+    """A service that is not there: the device verifies the signature, tries, and says that it failed."""
+    device = installed.first_run["device_id"]
+    asked = ("--prepare", "restart-service", "--device", device, "--set", "service=no-such-service", "--reason", "test")
+    job = json.loads(installed.forestall("jobs", *asked, "--json").stdout)
+    assert job["state"] == "awaiting_signature"
+    installed.forestall("agent", "check-in")
+    assert installed.api.get(f"/jobs/{job['id']}")["state"] == "awaiting_signature", "nothing runs unsigned"
+    shown = installed.forestall("sign", job["id"], "--yes").stdout
+    assert "Restarts the service no-such-service" in shown
+
+    def finished() -> dict[str, Any] | None:
+        installed.forestall("agent", "check-in")
+        found: dict[str, Any] = installed.api.get(f"/jobs/{job['id']}")
+        return found if found["finished_at"] else None
+
+    done = eventually(finished, seconds=30, what="the job's result", every=1)
+    assert done["state"] == "failed"
+    assert "no-such-service" in done["detail"]
+    assert done["evidence"]
 
 
 def test_evidence_is_exported_and_holds(installed: Installation) -> None:

@@ -247,10 +247,45 @@ def tickets(*, number: int | None, state: str, clock: bool, as_json: bool, **act
 @click.command()
 @click.argument("job_id", required=False)
 @click.option("--state", help="awaiting_signature, queued, delivered, succeeded, failed, refused, expired, cancelled")
+@click.option("--prepare", metavar="RUNBOOK", help="Prepare a job; it waits for an operator's signature.")
+@click.option("--device", help="With --prepare: on which device (name or id).")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="With --prepare: a parameter. Repeatable.")
+@click.option("--reason", help="With --prepare: why; goes into what is signed.")
 @as_json_option
-def jobs(*, job_id: str | None, state: str | None, as_json: bool) -> int:
-    """List jobs, newest first; show the one called JOB_ID."""
+def jobs(
+    *,
+    job_id: str | None,
+    state: str | None,
+    prepare: str | None,
+    device: str | None,
+    values: tuple[str, ...],
+    reason: str | None,
+    as_json: bool,
+) -> int:
+    """List jobs, newest first; show the one called JOB_ID; prepare one.
+
+    \b
+    forestall jobs --prepare restart-service --device web-01 --set service=nginx --reason "hangs since noon"
+    """
     api = Api.connect()
+    if prepare:
+        if not device or not reason:
+            raise click.UsageError("--prepare needs --device and --reason")
+        job = api.post(
+            "/jobs",
+            {
+                "runbook": prepare,
+                "device": find_device(api, device)["id"],
+                "parameters": dict(_value(pair) for pair in values),
+                "reason": reason,
+            },
+        )
+        if as_json:
+            print_json(job)
+            return 0
+        console().print(Text(f"Prepared {job['runbook']} on {job['device']['name']}. Nothing runs until it is signed:"))
+        click.echo(f"  forestall sign {job['id']}")
+        return 0
     if job_id:
         job = find_job(api, job_id)
         if as_json:
@@ -379,6 +414,15 @@ def _print_ticket(api: Api, number: int) -> None:
         for one in api.get(f"/tickets/{number}/timeline")
     ]
     print_table(("When (UTC)", "Who", ""), rows, empty="")
+
+
+def _value(pair: str) -> tuple[str, str | int | bool]:
+    name, separator, text = pair.partition("=")
+    if not separator or not name:
+        raise CommandError(f"--set {pair!r}: expected NAME=VALUE")
+    if text in {"true", "false"}:
+        return name, text == "true"
+    return name, int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _events(api: Api, job: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "checks": ("forestall.cli.desk", "checks", "List checks and their results."),
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
     "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
-    "jobs": ("forestall.cli.desk", "jobs", "List jobs; show one."),
+    "jobs": ("forestall.cli.desk", "jobs", "List jobs; show or prepare one."),
     "reports": ("forestall.cli.desk", "reports", "List service reports; save one as PDF."),
     "enrol": ("forestall.cli.desk", "enrol", "Make a token with which one device can enrol."),
     "sign": ("forestall.cli.sign", "sign", "Read, in plain words, and sign jobs that wait for an operator."),
