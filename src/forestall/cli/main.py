@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "down": ("forestall.cli.up", "down", "Stop what `up` started."),
     "audit": ("forestall.cli.audit", "audit", "Baseline audit of this machine; needs no server."),
     "today": ("forestall.cli.desk", "today", "What needs a person now, and what will break next."),
+    "clients": ("forestall.cli.desk", "clients", "List clients; set one's time zone and country."),
     "devices": ("forestall.cli.desk", "devices", "List devices; show or approve one."),
     "checks": ("forestall.cli.desk", "checks", "List checks and their results."),
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),

@@ -7,10 +7,12 @@ import secrets
 import zoneinfo
 from datetime import datetime
 
+import holidays
 from django.db import transaction
 
 from forestall.server.people.models import ApiToken, Client, Grant, Person, Site
 from forestall.server.people.roles import Role
+from forestall.server.people.scope import Permission, Scope
 
 TOKEN_PREFIX = "fsp_"  # noqa: S105 - a recognisable beginning, for secret scanners
 
@@ -25,6 +27,26 @@ def client_create(*, name: str, timezone: str, country: str = "", region: str = 
     _require_timezone(timezone)
     client: Client = Client.objects.create(name=name, timezone=timezone, country=country, region=region)
     return client
+
+
+def client_place(*, client: Client, timezone: str, country: str, region: str, scope: Scope) -> Client:
+    """Where a client is: its time zone and public holidays, by which its clocks count from now on.
+
+    ``country`` (ISO 3166-1 alpha-2) and ``region`` as the holidays library names them; empty: no holidays.
+    NotAllowedError without ``people.change``; ValueError names what is not known.
+    """
+    scope.require(Permission.PEOPLE_CHANGE)
+    found: Client = Client.objects.visible_to(scope).get(pk=client.pk)
+    _require_timezone(timezone)
+    known = holidays.list_supported_countries()
+    if country and country not in known:
+        raise ValueError(f"country: no public holidays are known for {country!r}; known: {', '.join(sorted(known))}")
+    if region and region not in known.get(country, []):
+        names = ", ".join(known.get(country, [])) or "none"
+        raise ValueError(f"region: {region!r} is no region of {country or 'no country'}; known: {names}")
+    found.timezone, found.country, found.region = timezone, country, region
+    found.save()
+    return found
 
 
 def site_create(*, client: Client, name: str, timezone: str = "") -> Site:

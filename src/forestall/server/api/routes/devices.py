@@ -19,6 +19,7 @@ from forestall.server.inventory import queries, services
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.metrics.queries import samples_latest, samples_range
 from forestall.server.people import queries as people
+from forestall.server.people import services as people_services
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks.queries import root_key_id
 from forestall.wire.facts import to_plain
@@ -100,6 +101,21 @@ def client_list(request: HttpRequest, paging: PagingQuery) -> dict[str, Any]:
     scope = scope_of_request(request, Permission.DEVICE_VIEW)
     found = people.clients(scope=scope)
     return page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
+
+
+class PlaceIn(Schema):
+    timezone: str = Field(description="IANA name: `Europe/Berlin`.")
+    country: str = Field("", max_length=2, description="ISO 3166-1 alpha-2; empty: no public holidays.")
+    region: str = Field("", max_length=10, description="As the holidays library names it: `BY`, `ENG`.")
+
+
+@router.post("/clients/{client_id}/place", response=ClientOut, summary="Say where a client is: its clocks count by it")
+def client_place(request: HttpRequest, client_id: UUID, body: PlaceIn) -> Any:
+    scope = scope_of_request(request, Permission.PEOPLE_CHANGE)
+    client = people.clients(scope=scope).get(pk=client_id)
+    return people_services.client_place(
+        client=client, timezone=body.timezone, country=body.country, region=body.region, scope=scope
+    )
 
 
 @router.get("/sites", response=Page[SiteOut], summary="List sites")

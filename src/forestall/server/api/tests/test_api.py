@@ -70,7 +70,7 @@ def bob(world) -> Caller:
 
 @pytest.fixture
 def charlie(world) -> Caller:
-    return Caller("charlie", Role.TECHNICIAN, client=world.bolt)
+    return Caller("charlie", Role.OWNER, client=world.bolt)
 
 
 @pytest.fixture
@@ -248,9 +248,15 @@ def routes_of_objects() -> list[tuple[str, str]]:
 def test_foreign_and_absent_are_one_answer_on_every_route(world, charlie, method, path):
     """Charlie asks for Acme's things, and for things that never were."""
     check = Check.objects.visible_to(SYSTEM).get(device=world.web)
-    foreign = {"device_id": world.web.pk, "check_id": check.pk, "number": 1, "job_id": uuid4()}
-    absent = {"device_id": uuid4(), "check_id": 10**6, "number": 10**6, "job_id": uuid4()}
-    body = {"reason": "because", "text": "because", "owner": "charlie", "envelope": "AAAA"}
+    foreign = {
+        "client_id": world.acme.pk,
+        "device_id": world.web.pk,
+        "check_id": check.pk,
+        "number": 1,
+        "job_id": uuid4(),
+    }
+    absent = {"client_id": uuid4(), "device_id": uuid4(), "check_id": 10**6, "number": 10**6, "job_id": uuid4()}
+    body = {"reason": "because", "text": "because", "owner": "charlie", "envelope": "AAAA", "timezone": "UTC"}
     query = "?series=cpu.used_percent" if path.endswith("/samples") else ""
     answers = []
     for names in (foreign, absent):
@@ -263,7 +269,7 @@ def test_foreign_and_absent_are_one_answer_on_every_route(world, charlie, method
 
 @pytest.mark.parametrize(("method", "path"), routes())
 def test_every_route_asks_for_a_token(world, method, path):
-    named = path.format(device_id=world.web.pk, check_id=1, number=1, job_id=uuid4())
+    named = path.format(client_id=world.acme.pk, device_id=world.web.pk, check_id=1, number=1, job_id=uuid4())
     answer = getattr(Browser(), method)(f"/api/v1{named}", content_type="application/json")
     assert answer.status_code == 401
 

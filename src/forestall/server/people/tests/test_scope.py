@@ -14,7 +14,7 @@ from forestall.server.people.models import Client, Site
 from forestall.server.people.queries import clients, person_of_token, scope_of, sites
 from forestall.server.people.roles import Role
 from forestall.server.people.scope import NotAllowedError, Permission, Scope, UnscopedQueryError
-from forestall.server.people.services import client_create, person_create, site_create, token_create
+from forestall.server.people.services import client_create, client_place, person_create, site_create, token_create
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
@@ -100,6 +100,22 @@ def test_a_token_opens_the_door_until_it_expires(bakery):
     assert person_of_token(token=token, now=NOW) == person
     assert person_of_token(token=token, now=NOW + timedelta(days=1)) is None
     assert person_of_token(token=token + "x", now=NOW) is None
+
+
+def test_a_client_is_placed_and_what_is_not_known_is_named(bakery):
+    owner = scope_of(person_create(username="alice", password="a long password", role=Role.OWNER))
+    placed = client_place(client=bakery, timezone="Europe/Berlin", country="DE", region="BY", scope=owner)
+    assert (placed.country, placed.region) == ("DE", "BY")
+    for place, complaint in (
+        ({"timezone": "Mars/Base", "country": "", "region": ""}, "'Mars/Base' is not a known"),
+        ({"timezone": "UTC", "country": "XX", "region": ""}, "country: no public holidays are known for 'XX'"),
+        ({"timezone": "UTC", "country": "DE", "region": "ENG"}, "region: 'ENG' is no region of DE"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            client_place(client=bakery, scope=owner, **place)
+    auditor = scope_of(person_create(username="dora", password="a long password", role=Role.AUDITOR))
+    with pytest.raises(NotAllowedError):
+        client_place(client=bakery, timezone="UTC", country="", region="", scope=auditor)
 
 
 def test_a_wrong_time_zone_is_named(db):
