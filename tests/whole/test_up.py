@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import urllib.error
 import urllib.request
 from dataclasses import replace
 from typing import Any
@@ -131,6 +132,20 @@ def test_evidence_is_exported_and_holds(installed: Installation) -> None:
     assert broken.returncode == 1
 
 
+def test_a_killed_console_leaves_no_worker_behind(installed: Installation) -> None:
+    """It would keep the port, and answer with what it knew, beside the new one and after the stop."""
+    import psutil
+
+    console = psutil.Process(installed.parts()["console"])
+    workers = console.children(recursive=True)
+    assert workers
+    console.kill()
+    psutil.wait_procs([console, *workers], timeout=5)
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+    eventually(lambda: installed.parts()["console"] != console.pid, seconds=10, what="another console")
+    eventually(lambda: _answers(installed.first_run["console_url"]), seconds=10, what="the console answers")
+
+
 def test_stopped_and_started_again_it_is_the_same_installation(installed: Installation) -> None:
     before = installed.first_run
     entries = installed.api.get("/evidence/logs")[0]["entries"]
@@ -140,3 +155,11 @@ def test_stopped_and_started_again_it_is_the_same_installation(installed: Instal
     assert installed.first_run == before
     assert installed.api.get("/evidence/logs")[0]["entries"] >= entries
     assert [one["status"] for one in installed.api.get("/devices")["items"]].count("approved") == 1
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url):  # noqa: S310 - its own http address
+            return True
+    except urllib.error.URLError:
+        return False
