@@ -78,12 +78,12 @@ def remove_folder(folder: Path) -> None:
 
 
 @contextmanager
-def only_one_drill() -> Iterator[None]:
+def only_one_drill(name: str = f"forestall-drill-{os.geteuid()}") -> Iterator[None]:
     """DrillError while another drill of this user runs: each clears away what it takes for an interrupted one's."""
     with socket.socket(socket.AF_UNIX) as lock:
         try:
             # An abstract name: the kernel forgets it with the process, however that ends.
-            lock.bind(f"\0forestall-drill-{os.geteuid()}")
+            lock.bind(f"\0{name}")
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

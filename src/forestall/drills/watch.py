@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from forestall.cli.client import Api
 from forestall.drills.fault import DrillError, Fault
+from forestall.server.alerts.rules import FLAPPING_CHANGES, FLAPPING_SPAN
 
 STEP_SECONDS = 90
 LOOK_SECONDS = 0.25
+CHANGES_OF_A_DRILL = 3
+"""Its check comes to pass, fails, and passes again."""
+PASSING = frozenset({"pass", "gone"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ class Watcher:
     """Have the local agent look and check in now, instead of within a minute."""
 
     def prepare(self) -> Iterator[Step]:
-        """Make the healthy thing and wait until its check passes."""
+        """Make the healthy thing and wait until its check passes.
+
+        DrillError when the check changed so often lately that the desk would take it for flapping."""
+        self._require_calm()
         self.fault.prepare()
         yield Step("Prepared", self.fault.healthy_words, -1)
         self.check_in()
@@ -73,6 +81,21 @@ class Watcher:
         yield step("Resolved", ticket["close_reason"])
         report = self._eventually("the service report is made", lambda: next(iter(self._reports(ticket)), None))
         yield step("Report", f"{report['number']}: forestall reports --save {report['number']}")
+
+    def _require_calm(self) -> None:
+        target = {"device": self.device_id, "kind": self.fault.kind, "target": self.fault.target}
+        changes = [
+            datetime.fromisoformat(change["at"])
+            for check in self.api.get("/checks", **target)["items"]
+            for change in self.api.get(f"/checks/{check['id']}/changes")["items"]
+            if change["old"] and (change["old"] in PASSING) != (change["new"] in PASSING)
+        ]
+        calm_at = calm_from(changes)
+        if calm_at > datetime.now(UTC):
+            raise DrillError(
+                f"it ran a moment ago: once more, and the changes of its check would count as flapping, whose ticket "
+                f"waits until the check holds still. Run it again after {calm_at:%H:%M} UTC"
+            )
 
     def _check(self, status: str) -> dict[str, Any] | None:
         """The check of the fault's target with that status. A kind that has nothing to say of a healthy target (a
@@ -114,6 +137,12 @@ class Watcher:
                 return found
             time.sleep(LOOK_SECONDS)
         raise DrillError(f"not within {STEP_SECONDS} s: {what}")
+
+
+def calm_from(changes: Sequence[datetime]) -> datetime:
+    """From when on a drill may change a check that changed at these times (newest first) and not make it flap."""
+    left = FLAPPING_CHANGES - 1 - CHANGES_OF_A_DRILL
+    return changes[left] + FLAPPING_SPAN if len(changes) > left else datetime.min.replace(tzinfo=UTC)
 
 
 def _owner(ticket: dict[str, Any]) -> str:

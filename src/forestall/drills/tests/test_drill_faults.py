@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from forestall.drills.fault import (
     remove_folder,
     require_root,
 )
+from forestall.drills.watch import CHANGES_OF_A_DRILL, calm_from
+from forestall.server.alerts.rules import flapping_until
 
 
 @pytest.mark.skipif(shutil.which("restic") is None, reason="restic is not installed")
@@ -51,15 +54,16 @@ def test_a_folder_in_which_another_drill_has_something_stays(tmp_path: Path) -> 
 
 
 def test_a_second_drill_waits_for_the_first() -> None:
+    name = f"forestall-drill-test-{os.getpid()}"
     second = (
-        "from forestall.drills.fault import *\ntry:\n with only_one_drill(): print('ran')\n"
+        f"from forestall.drills.fault import *\ntry:\n with only_one_drill({name!r}): print('ran')\n"
         "except DrillError as error: print(error)"
     )
 
     def told() -> str:
         return subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=True).stdout
 
-    with only_one_drill():
+    with only_one_drill(name):
         assert "another drill is running" in told()
     assert told() == "ran\n"
 
@@ -92,3 +96,16 @@ def test_somebody_elses_folder_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "drill").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DrillError, match="belongs to another user"):
         make_folder(tmp_path / "drill")
+
+
+def test_a_drill_that_would_make_its_check_flap_waits() -> None:
+    """Six changes within half an hour are flapping (alerts/rules.py); a drill makes three."""
+    newest = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
+    changes = [newest - timedelta(minutes=n) for n in range(4)]
+    assert calm_from([]) < newest
+    assert calm_from(changes[:2]) < newest
+    assert calm_from(changes[:3]) == changes[2] + timedelta(minutes=30)
+    assert calm_from(changes) == changes[2] + timedelta(minutes=30)
+    waits = flapping_until(changes=2 + CHANGES_OF_A_DRILL, first_seen_at=newest, now=newest)
+    assert waits is None
+    assert flapping_until(changes=3 + CHANGES_OF_A_DRILL, first_seen_at=newest, now=newest) is not None
