@@ -148,3 +148,21 @@ def test_the_theme_is_kept_without_scripts(ada, house):
 
 def test_addresses_resolve():
     assert get_resolver().resolve("/devices/").url_name == "devices"
+
+
+def test_a_wrong_address_is_answered_in_the_consoles_own_words(ada):
+    answer = ada.get("/no-such-page")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.content.decode()
+
+
+def test_an_error_says_where_its_reason_is(ada, monkeypatch):
+    def broken(**_):
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr("forestall.server.tickets.queries.queue", broken)
+    ada.raise_request_exception = False
+    answer = ada.get("/tickets/")
+    assert answer.status_code == 500
+    assert "logs/console.log" in answer.content.decode()
+    assert "on purpose" not in answer.content.decode()
