@@ -47,8 +47,10 @@ class Watcher:
         self._require_calm()
         self.fault.prepare()
         yield Step("Prepared", self.fault.healthy_words, -1)
+        made = datetime.now(UTC)
         self.check_in()
-        check = self._eventually("its check passes", lambda: self._check("pass"))
+        # Not what was said before it was there.
+        check = self._eventually("its check passes", lambda: self._check("pass", since=made))
         yield Step("Healthy", check["reason"], -1)
 
     def damage_and_follow(self) -> Iterator[Step]:
@@ -97,13 +99,15 @@ class Watcher:
                 f"waits until the check holds still. Run it again after {calm_at:%H:%M} UTC"
             )
 
-    def _check(self, status: str) -> dict[str, Any] | None:
+    def _check(self, status: str, *, since: datetime | None = None) -> dict[str, Any] | None:
         """The check of the fault's target with that status. A kind that has nothing to say of a healthy target (a
         service among many) says it of the device as a whole."""
         rows = self.api.get("/checks", device=self.device_id, kind=self.fault.kind)["items"]
         named = {row["target"]: row for row in rows}
         found: dict[str, Any] | None = named.get(self.fault.target) or named.get("")
-        return found if found and found["status"] == status else None
+        if found is None or found["status"] != status:
+            return None
+        return found if since is None or datetime.fromisoformat(found["judged_at"]) >= since else None
 
     def _tickets(self) -> list[dict[str, Any]]:
         query = {"device": self.device_id, "kind": self.fault.kind, "target": self.fault.target}
