@@ -122,14 +122,14 @@ def test_no_workplace_shows_through(page):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("cd /work/checkout && make", True),
+        ("cd /builds/shop && make", True),
         ("see /home/ada/forestall/notes.md", True),
         ("below `/tmp/trial-1/src/x.py`", True),
         ("deleted below `/tmp`, `/var/tmp`", False),
         ("~/.local/share/forestall/first-run.json", False),
         ("folders below /srv, /home, /root, /opt", False),
         ("/var/tmp/forestall-drill/volume is full", False),
-        ("https://example.org/work/checkout/x", False),
+        ("https://example.org/builds/shop/x", False),
     ],
 )
 def test_a_workplace_is_told_from_a_path_of_the_product(text, found):
