@@ -1,21 +1,88 @@
-"""pytest plugin of the suite: a data folder of its own, set before Django reads its settings.
+"""pytest plugin of the suite: a data folder of its own, set before Django reads its settings, and the database.
 
 Named in ``addopts``, because pytest-django reads the settings before any ``conftest.py``: a test must never see, let
 alone touch, the installation of whoever runs it.
+
+``pytest --database postgresql`` runs what touches the database on a throw-away cluster that is shared by all workers,
+each with a database of its own. There, a request of console or API runs with the console's role under row-level
+security, as in an installation: the whole suite tests the second wall.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from forestall.testing_cluster import Cluster, ClusterUnavailableError
+
+CLUSTER = "FORESTALL_TEST_CLUSTER"
+"""From the process that started the cluster to the workers of the same run: its address."""
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+TEST_DATABASE = "forestall"
+
 os.environ["FORESTALL_HOME"] = tempfile.mkdtemp(prefix="forestall-test-")
-for name in ("FORESTALL_URL", "FORESTALL_TOKEN", "FORESTALL_AGENT_HOME", "FORESTALL_CONSOLE", "FORESTALL_INTAKE"):
+for name in (
+    "FORESTALL_URL",
+    "FORESTALL_TOKEN",
+    "FORESTALL_AGENT_HOME",
+    "FORESTALL_CONSOLE",
+    "FORESTALL_INTAKE",
+    "FORESTALL_DATABASE_URL",
+    "FORESTALL_PART",
+):
     os.environ.pop(name, None)
 Path(os.environ["FORESTALL_HOME"], "server", "static").mkdir(parents=True)
+
+_started: list[Cluster] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=(SQLITE, POSTGRESQL),
+        default=SQLITE,
+        help="what the tests run on; postgresql: only those that touch the database, on a cluster started for them",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+    # Around pytest-django's own hook, which reads the settings.
+    if early_config.known_args_namespace.database == POSTGRESQL:
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            try:
+                cluster = Cluster()
+            except ClusterUnavailableError as error:
+                if os.geteuid() == 0:
+                    raise pytest.UsageError(str(error)) from None
+                pytest.exit(f"skipped: {error}", returncode=pytest.ExitCode.OK)
+            _started.append(cluster)
+            os.environ[CLUSTER] = cluster.url
+        os.environ["FORESTALL_DATABASE_URL"] = os.environ[CLUSTER].replace("/postgres?", f"/{TEST_DATABASE}?")
+    return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    while _started:
+        _started.pop().stop()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    on_postgresql = config.getoption("--database") == POSTGRESQL
+    kept, dropped = [], []
+    for item in items:
+        only = item.get_closest_marker("postgresql") is not None
+        fixtures = set(getattr(item, "fixturenames", ()))
+        database = bool(fixtures & {"db", "transactional_db", "django_db_setup"})
+        database = database or item.get_closest_marker("django_db") is not None
+        (kept if only == on_postgresql or (on_postgresql and database) else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,16 @@ class Home:
         return self.server / "forestall.sqlite3"
 
     @property
+    def database_url(self) -> Path:
+        """Address of the PostgreSQL database that ``forestall db move`` went to; absent: SQLite."""
+        return self.server / "database.url"
+
+    @property
+    def database_roles(self) -> Path:
+        """Passwords of the PostgreSQL roles of console, intake and worker."""
+        return self.server / "database-roles.json"
+
+    @property
     def journal(self) -> Path:
         """Check-ins as they arrived; written by intake alone."""
         return self.server / "journal.sqlite3"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csp.constants import NONE, SELF
 
+from forestall.server.database.url import database_settings
 from forestall.server.home import console_address, current_home
 
 HOME = current_home()
@@ -79,21 +80,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": HOME.database,
-        "OPTIONS": {
-            # IMMEDIATE: a transaction that will write takes its turn at the start, instead of failing in the middle.
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 30,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000;",
-        },
-        "CONN_MAX_AGE": None,
-        # A file like the real one: in memory, SQLite locks whole tables and waits for nobody.
-        "TEST": {"NAME": HOME.server / "test.sqlite3"},
-    }
-}
+DATABASES = {"default": database_settings(HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "people.Person"
