@@ -12,7 +12,7 @@ from forestall.server.checks.models import Check
 from forestall.server.checks.result import Risk, Status
 from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 
 
 class AlertState(models.TextChoices):
@@ -27,6 +27,7 @@ class Alert(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     check_row = models.ForeignKey(Check, on_delete=models.PROTECT, related_name="alerts", db_column="check_id")
     """``check`` is a name that Django takes for itself."""
@@ -82,6 +83,9 @@ class NotificationRoute(ScopedModel):
     and never shown whole.
     """
 
+    SCOPE_WHOLE: ClassVar[bool] = True
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.CLIENT_VIEW
+
     client = models.ForeignKey(Client, on_delete=models.CASCADE, null=True, blank=True, related_name="routes")
     """Null: every client."""
     name = models.CharField(max_length=100)
@@ -119,6 +123,8 @@ class NotificationState(models.TextChoices):
 
 class Notification(ScopedModel):
     """Something that was, or will be, sent to someone: what, to whom, and what became of it."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.CLIENT_VIEW
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="notifications")
     route = models.ForeignKey(NotificationRoute, on_delete=models.SET_NULL, null=True, related_name="notifications")

@@ -131,10 +131,12 @@ def route_create(
     *, name: str, url: str, minimum_risk: Risk, scope: Scope, now: datetime, client: Client | None = None
 ) -> NotificationRoute:
     """A new place to send to. RouteError (without the address, which may hold a secret) when no service knows it."""
-    scope.require(Permission.PEOPLE_CHANGE)
-    if client is None and scope.clients is not None:
+    scope.require(Permission.CLIENT_CHANGE)
+    if client is None and not scope.everywhere(Permission.CLIENT_CHANGE):
         raise RouteError("client: only someone responsible for every client can set a route for all of them")
     seen = Client.objects.visible_to(scope).get(pk=client.pk) if client else None
+    if seen is not None:
+        scope.require(Permission.CLIENT_CHANGE, on=seen)
     service = apprise.Apprise.instantiate(url)
     if service is None:
         raise RouteError("url: not an address that a notification service understands")
@@ -156,8 +158,11 @@ def route_create(
 @transaction.atomic
 def route_enable(*, route: NotificationRoute, enabled: bool, scope: Scope) -> NotificationRoute:
     """Switch a route on or off."""
-    scope.require(Permission.PEOPLE_CHANGE)
     found: NotificationRoute = NotificationRoute.objects.visible_to(scope).get(pk=route.pk)
+    if found.client_id is None:
+        scope.require_everywhere(Permission.CLIENT_CHANGE)
+    else:
+        scope.require(Permission.CLIENT_CHANGE, on=found)
     found.enabled = enabled
     found.save(update_fields=["enabled"])
     return found

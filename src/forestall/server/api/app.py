@@ -17,7 +17,7 @@ from ninja.security import HttpBearer
 from forestall import __version__
 from forestall.server.api.problems import problem
 from forestall.server.inventory.services import DeviceStateError
-from forestall.server.people.queries import person_of_token, scope_of
+from forestall.server.people.queries import scope_of, token_row
 from forestall.server.people.scope import NotAllowedError, Scope
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,9 @@ class BearerToken(HttpBearer):
     """A token such as the one in ``first-run.json``. What it may do is its person's scope, read anew each time."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Scope | None:
-        person = person_of_token(token=token, now=datetime.now(UTC))
-        return None if person is None else scope_of(person)
+        now = datetime.now(UTC)
+        found = token_row(token=token, now=now)
+        return None if found is None else scope_of(found.person, token=found, now=now)
 
 
 api = NinjaAPI(
@@ -57,7 +58,8 @@ def not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpRespo
 
 @api.exception_handler(NotAllowedError)
 def not_allowed(request: HttpRequest, error: NotAllowedError) -> HttpResponse:
-    return problem(403, "Not allowed", f"This token's person lacks the permission {error.permission}.")
+    where = f" at {error.where}" if error.where else ""
+    return problem(403, "Not allowed", f"This token's person lacks the permission {error.permission}{where}.")
 
 
 @api.exception_handler(ObjectDoesNotExist)

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import CheckConstraint, Q, UniqueConstraint
 
 from forestall.server.people.models import Client, Site
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 
 
 class WorkingWeek(ScopedModel):
@@ -42,6 +42,7 @@ class MaintenanceWindow(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "site__client_id"
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="windows")
     device_id = models.UUIDField(null=True, blank=True)

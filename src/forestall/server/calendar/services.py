@@ -15,8 +15,8 @@ from forestall.server.people.scope import Permission, Scope
 
 def working_week_set(*, client: Client, hours: Mapping[str, Sequence[Sequence[str]]], scope: Scope) -> WorkingWeek:
     """Give a client working hours. CalendarError names what is wrong in ``hours``."""
-    scope.require(Permission.WINDOW_CHANGE)
     seen = Client.objects.visible_to(scope).get(pk=client.pk)
+    scope.require(Permission.CLIENT_CHANGE, on=seen)
     week, _made = WorkingWeek.objects.visible_to(scope).update_or_create(
         client=seen, defaults={"hours": Week.parse(hours).plain()}
     )
@@ -39,8 +39,9 @@ def closed_day_add(*, client: Client, day: date, why: str, scope: Scope) -> Clos
 
 def closed_day_remove(*, closed: ClosedDay, scope: Scope) -> None:
     """Open that day again."""
-    scope.require(Permission.WINDOW_CHANGE)
-    ClosedDay.objects.visible_to(scope).filter(pk=closed.pk).delete()
+    seen: ClosedDay = ClosedDay.objects.visible_to(scope).get(pk=closed.pk)
+    scope.require(Permission.CLIENT_CHANGE, on=seen)
+    seen.delete()
 
 
 def window_create(
@@ -60,8 +61,8 @@ def window_create(
     ``device_id`` must be a device of that site (the caller, who knows devices, has looked). CalendarError for a
     rule that cannot be evaluated or never occurs.
     """
-    scope.require(Permission.WINDOW_CHANGE)
     seen = Site.objects.visible_to(scope).get(pk=site.pk)
+    scope.require(Permission.WINDOW_CHANGE, on=seen)
     if not name.strip():
         raise CalendarError("name: a maintenance window needs a name")
     start = wall_time(starts_at)
@@ -82,8 +83,8 @@ def window_create(
 
 def window_end(*, window: MaintenanceWindow, scope: Scope, now: datetime) -> MaintenanceWindow:
     """End a window for good; an occurrence that is open ends now. Ending it twice changes nothing."""
-    scope.require(Permission.WINDOW_CHANGE)
     found: MaintenanceWindow = MaintenanceWindow.objects.visible_to(scope).get(pk=window.pk)
+    scope.require(Permission.WINDOW_CHANGE, on=found)
     if found.ended_at is None:
         found.ended_at, found.ended_by = now, scope.who
         found.save(update_fields=["ended_at", "ended_by"])

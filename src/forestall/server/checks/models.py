@@ -10,7 +10,7 @@ from django.db.models import CheckConstraint, Q, UniqueConstraint
 from forestall.server.checks.result import Risk, Status
 from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client, Site
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 
 STATUS_CHOICES = [(status.value, status.value) for status in Status]
 RISK_CHOICES = [(risk.value, risk.value) for risk in Risk]
@@ -23,6 +23,7 @@ class Check(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="checks")
     kind = models.CharField(max_length=40)
@@ -74,6 +75,7 @@ class CheckChange(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "check_row__device__client_id"
     SCOPE_SITE: ClassVar[str] = "check_row__device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     check_row = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="changes", db_column="check_id")
     """``check`` is a name that Django takes for itself."""
@@ -103,6 +105,7 @@ class PolicyOverride(ScopedModel):
     """Settings of a kind that differ from its defaults: for a client, a site of it, or one device."""
 
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     kind = models.CharField(max_length=40)
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="policies")

@@ -20,7 +20,7 @@ from forestall.server.home import Home, current_home
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import Device, DeviceStatus, FactsDocument
 from forestall.server.metrics.store import Store, open_store
-from forestall.server.people.scope import Scope
+from forestall.server.people.scope import Permission, Scope
 from forestall.wire.facts import Document, Facts
 
 
@@ -132,7 +132,10 @@ def known_of(
     Only the documents and series that these kinds ask for are read. ``rows``: the device's checks, if they are at
     hand (for what was accepted, and since when a reboot is pending).
     """
-    if scope.clients is not None and not inventory.devices(scope=scope).filter(pk=device.pk).exists():
+    if (
+        not scope.everywhere(Permission.DEVICE_VIEW)
+        and not inventory.devices(scope=scope).filter(pk=device.pk).exists()
+    ):
         return Known()  # nothing is known of a device that the scope does not see
     wanted = list(CHECK_KINDS.values() if kinds is None else kinds)
     if rows is None:

@@ -319,8 +319,8 @@ def _plain(row: Check, change: CheckChange) -> dict[str, Any]:
 @transaction.atomic
 def target_accept(*, check: Check, scope: Scope, reason: str, now: datetime) -> Check:
     """Accept a target as it is, with the reason: it passes from now on. NotAcceptableError, NotAllowedError."""
-    scope.require(Permission.CHECK_CHANGE)
     row: Check = Check.objects.visible_to(scope).select_related("device__client", "device__site").get(pk=check.pk)
+    scope.require(Permission.CHECK_CHANGE, on=row)
     if not kind_of(row.kind).acceptable:
         titles = ", ".join(kind.texts.title for kind in CHECK_KINDS.values() if kind.acceptable)
         raise NotAcceptableError(f"{row.kind}: only these can be accepted as they are: {titles}")
@@ -334,8 +334,8 @@ def target_accept(*, check: Check, scope: Scope, reason: str, now: datetime) -> 
 @transaction.atomic
 def target_reject(*, check: Check, scope: Scope, now: datetime) -> Check:
     """Take an acceptance back: the target is judged as before. NotAllowedError."""
-    scope.require(Permission.CHECK_CHANGE)
     row: Check = Check.objects.visible_to(scope).select_related("device__client", "device__site").get(pk=check.pk)
+    scope.require(Permission.CHECK_CHANGE, on=row)
     row.accepted_at, row.accepted_by, row.accepted_reason = None, "", ""
     row.save(update_fields=["accepted_at", "accepted_by", "accepted_reason"])
     return _acceptance_changed(row, scope, now, accepted=False)
@@ -383,6 +383,7 @@ def policy_set(
     if site is not None:
         site = Site.objects.visible_to(scope).get(pk=site.pk)
     owner = Client.objects.visible_to(scope).get(pk=site.client_id if site else client.pk if client else None)
+    scope.require(Permission.CHECK_CHANGE, on=device or site or owner)
     place = {"kind": kind, "client": owner, "site": site, "device": device}
     others = [
         each

@@ -62,7 +62,7 @@ def bundle_lines(
     NothingToExportError. While lines are being read, ErasedMeanwhileError may end them.
     """
     scope.require(Permission.EVIDENCE_VIEW)
-    clients = Client.objects.visible_to(scope).order_by("name")
+    clients = Client.objects.visible_to(scope, by=Permission.EVIDENCE_VIEW).order_by("name")
     chosen = list(clients if client_id is None else clients.filter(pk=client_id))
     for client in chosen:
         if not queries.sees_whole_client(scope=scope, client_id=client.pk):
@@ -81,7 +81,7 @@ def bundle_lines(
     header = lines.BundleHeader(
         exported_at=now,
         exported_by=scope.who,
-        covers="every client" if client_id is None and scope.clients is None else "chosen clients",
+        covers="every client" if client_id is None and scope.everywhere(Permission.EVIDENCE_VIEW) else "chosen clients",
         clients=tuple(
             lines.BundleClient(
                 id=str(section.client.pk),
@@ -132,7 +132,7 @@ def kept_checkpoints(*, scope: Scope, now: datetime, log_key: Ed25519PrivateKey)
     Whoever rewrites a log later cannot match it. NotAllowedError without ``evidence.view``; NothingToExportError.
     """
     scope.require(Permission.EVIDENCE_VIEW)
-    for client in Client.objects.visible_to(scope):
+    for client in Client.objects.visible_to(scope, by=Permission.EVIDENCE_VIEW):
         checkpoints_sign(now=now, log_key=log_key, client_id=client.pk)
     newest = [state.checkpoint for state in queries.logs(scope=scope)]
     if not newest:

@@ -11,13 +11,15 @@ from django.utils.text import slugify
 from forestall.ledger import records
 from forestall.ledger.merkle import Frontier
 from forestall.server.people.models import Client
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 
 MAX_JOB_ID = 64
 
 
 class ClientLog(ScopedModel):
     """Where a client's log ends. Whoever appends takes this row, so that two writers cannot fork the log."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.EVIDENCE_VIEW
 
     client = models.OneToOneField(Client, on_delete=models.PROTECT, related_name="evidence_log")
     size = models.PositiveBigIntegerField(default=0)
@@ -40,6 +42,7 @@ class Entry(ScopedModel):
     """
 
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.EVIDENCE_VIEW
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="evidence")
     index = models.PositiveBigIntegerField()
@@ -100,6 +103,8 @@ class Entry(ScopedModel):
 class LogNode(ScopedModel):
     """Root of a completed perfect subtree above the leaves: with these, any proof takes O(log n) reads."""
 
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.EVIDENCE_VIEW
+
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="+")
     level = models.PositiveSmallIntegerField()
     """From 1; level 0 is the entries' own ``leaf_hash``."""
@@ -115,6 +120,8 @@ class LogNode(ScopedModel):
 
 class CheckpointRecord(ScopedModel):
     """A signed root of a client's log."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.EVIDENCE_VIEW
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="checkpoints")
     size = models.PositiveBigIntegerField()

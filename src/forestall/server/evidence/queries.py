@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from forestall.ledger import merkle
 from forestall.server.evidence.models import CheckpointRecord, ClientLog, Entry, LogNode
-from forestall.server.people.models import Client, Site
-from forestall.server.people.scope import Scope
+from forestall.server.people.models import Client
+from forestall.server.people.scope import Permission, Scope
 
 _SELF = Scope.system("evidence")
 
@@ -20,25 +20,16 @@ _SELF = Scope.system("evidence")
 def entries(*, scope: Scope) -> QuerySet[Entry]:
     """The entries that ``scope`` may see, with their clients.
 
-    A site's entries are for those who see the site; an entry of the client as a whole is for those who see every
-    one of its sites.
+    A site's entries are for those who see the site; an entry of the client as a whole is for those who see the client
+    as a whole.
     """
-    found: QuerySet[Entry] = Entry.objects.visible_to(replace(scope, sites=None)).select_related("client")
-    if scope.sites is None:
-        return found
-    return found.filter(Q(site_id__in=scope.sites) | Q(site_id=None, client__in=_whole_clients(scope)))
+    found: QuerySet[Entry] = Entry.objects.visible_to(scope).select_related("client")
+    return found
 
 
 def sees_whole_client(*, scope: Scope, client_id: UUID) -> bool:
     """Whether ``scope`` sees every site of the client, and thus may hold its whole log."""
-    if scope.clients is not None and client_id not in scope.clients:
-        return False
-    return scope.sites is None or client_id in _whole_clients(scope)
-
-
-def _whole_clients(scope: Scope) -> set[UUID]:
-    partly = Site.objects.visible_to(_SELF).exclude(pk__in=scope.sites or ()).values_list("client", flat=True)
-    return set(Client.objects.visible_to(scope).exclude(pk__in=partly).values_list("pk", flat=True))
+    return scope.place(Permission.EVIDENCE_VIEW).covers(client_id)
 
 
 class LogDamagedError(RuntimeError):

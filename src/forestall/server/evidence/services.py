@@ -128,7 +128,8 @@ def payload_erase(*, entry: Entry, scope: Scope, reason: str, now: datetime) -> 
     An owner's act. EvidenceError for a reason that is missing, for an entry whose content is gone already, and for
     the kinds that other records rest on.
     """
-    scope.require(Permission.PEOPLE_CHANGE)
+    entry = Entry.objects.visible_to(scope).get(pk=entry.pk)
+    scope.require(Permission.EVIDENCE_ERASE, on=entry)
     if not reason.strip():
         raise EvidenceError("an erasure needs a reason")
     if entry.kind in records.LASTING_KINDS:

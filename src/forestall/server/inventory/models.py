@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import CheckConstraint, Q, UniqueConstraint
 
 from forestall.server.people.models import Client, Person, Site
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 
 
 class DeviceStatus(models.TextChoices):
@@ -22,6 +22,7 @@ class Device(ScopedModel):
     """A machine. Its identity is (client, site, device): a site never changes client, a device never changes either."""
 
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="devices")
@@ -77,6 +78,7 @@ class EnrolmentToken(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "site__client_id"
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_APPROVE
 
     site = models.ForeignKey(Site, on_delete=models.CASCADE)
     digest = models.CharField(max_length=64, unique=True)
@@ -95,6 +97,7 @@ class FactsDocument(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="facts")
     name = models.CharField(max_length=20)
@@ -118,6 +121,7 @@ class FactsChange(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="facts_changes")
     name = models.CharField(max_length=20)
@@ -138,6 +142,7 @@ class FirstSeen(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="first_seen")
     key = models.CharField(max_length=400)
@@ -156,6 +161,7 @@ class FactsWanted(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="facts_wanted")
     name = models.CharField(max_length=20)
@@ -172,6 +178,7 @@ class IntakeRefusal(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="refusals")
     code = models.CharField(max_length=30)
@@ -192,6 +199,7 @@ class SetAside(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "device__client_id"
     SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="set_aside", null=True)
     """Null: no device of this id is known."""

@@ -69,8 +69,8 @@ def enrolment_token_create(
 
     NotAllowedError without ``device.approve``; Site.DoesNotExist when the scope does not see the site.
     """
-    scope.require(Permission.DEVICE_APPROVE)
-    Site.objects.visible_to(scope).get(pk=site.pk)
+    seen = Site.objects.visible_to(scope).get(pk=site.pk)
+    scope.require(Permission.DEVICE_APPROVE, on=seen)
     secret = secrets.token_urlsafe(32)
     EnrolmentToken.objects.create(
         site=site, digest=_digest(secret), created_at=now, created_by=scope.who, expires_at=now + lifetime
@@ -139,7 +139,7 @@ def device_approve(*, device: Device, scope: Scope, now: datetime) -> None:
 
     NotAllowedError without ``device.approve``; DeviceStateError when it is not pending.
     """
-    scope.require(Permission.DEVICE_APPROVE)
+    scope.require(Permission.DEVICE_APPROVE, on=Device.objects.visible_to(scope).get(pk=device.pk))
     approved = (
         Device.objects.visible_to(scope)
         .filter(pk=device.pk, status=DeviceStatus.PENDING)
@@ -163,7 +163,7 @@ def device_approve(*, device: Device, scope: Scope, now: datetime) -> None:
 def device_revoke(*, device: Device, scope: Scope, reason: str, now: datetime) -> None:
     """End a device's access for good. NotAllowedError without ``device.approve``; DeviceStateError when it has ended
     already; ValueError without a reason."""
-    scope.require(Permission.DEVICE_APPROVE)
+    scope.require(Permission.DEVICE_APPROVE, on=Device.objects.visible_to(scope).get(pk=device.pk))
     if not reason.strip():
         raise ValueError("reason: empty; a revocation is on record for good and must say why")
     revoked = (

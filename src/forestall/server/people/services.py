@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zoneinfo
+from collections.abc import Iterable
 from datetime import datetime
 
 import holidays
@@ -33,10 +34,10 @@ def client_place(*, client: Client, timezone: str, country: str, region: str, sc
     """Where a client is: its time zone and public holidays, by which its clocks count from now on.
 
     ``country`` (ISO 3166-1 alpha-2) and ``region`` as the holidays library names them; empty: no holidays.
-    NotAllowedError without ``people.change``; ValueError names what is not known.
+    NotAllowedError without ``client.change``; ValueError names what is not known.
     """
-    scope.require(Permission.PEOPLE_CHANGE)
     found: Client = Client.objects.visible_to(scope).get(pk=client.pk)
+    scope.require(Permission.CLIENT_CHANGE, on=found)
     _require_timezone(timezone)
     known = holidays.list_supported_countries()
     if country and country not in known:
@@ -69,10 +70,29 @@ def person_create(
     return person
 
 
-def token_create(*, person: Person, name: str, expires_at: datetime | None = None) -> str:
-    """A new bearer token of ``person``: returned once, kept only as a digest."""
+def token_create(
+    *,
+    person: Person,
+    name: str,
+    expires_at: datetime | None = None,
+    permissions: Iterable[Permission] = (),
+    client: Client | None = None,
+    site: Site | None = None,
+) -> str:
+    """A new bearer token of ``person``: returned once, kept only as a digest.
+
+    It may what its person may, cut down to ``permissions`` (none: all of them) and to the client or site.
+    """
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    ApiToken.objects.create(person=person, name=name, digest=token_digest(token), expires_at=expires_at)
+    ApiToken.objects.create(
+        person=person,
+        name=name,
+        digest=token_digest(token),
+        expires_at=expires_at,
+        permissions=sorted(permissions),
+        client=client or (site.client if site else None),
+        site=site,
+    )
     return token
 
 

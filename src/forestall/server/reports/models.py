@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from forestall.server.people.models import Client, Site
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 from forestall.server.tickets.models import Ticket
 
 
@@ -15,6 +15,7 @@ class ServiceReport(ScopedModel):
     """A report as it was issued. Never changed: a later resolution of the same ticket gets a report of its own."""
 
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.REPORT_VIEW
 
     number = models.CharField(max_length=20, unique=True)
     """``SR-000001``."""

@@ -10,7 +10,7 @@ from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
 from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client, Site
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 
 
 class RootRecord(models.Model):
@@ -58,6 +58,8 @@ class OrderState(models.TextChoices):
 
 class OrderRecord(ScopedModel):
     """A standing order: the signed permission to run a runbook unattended."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.RUNBOOK_VIEW
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="orders")
@@ -121,6 +123,7 @@ class Job(ScopedModel):
     """One run of a runbook on one device."""
 
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.RUNBOOK_VIEW
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="jobs")
@@ -191,6 +194,7 @@ class JobEvent(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "job__client_id"
     SCOPE_SITE: ClassVar[str] = "job__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.RUNBOOK_VIEW
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()

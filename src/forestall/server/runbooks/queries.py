@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks.models import (
@@ -85,10 +85,12 @@ def orders(*, scope: Scope) -> QuerySet[OrderRecord]:
     An order that also names a device of a foreign site stays hidden: its text would show that device.
     """
     found: QuerySet[OrderRecord] = OrderRecord.objects.visible_to(scope).select_related("client", "runbook")
-    if scope.sites is not None:
-        foreign = OrderRecord.objects.visible_to(scope).exclude(devices__site__in=scope.sites)
-        partly = OrderRecord.devices.through.objects.exclude(device__site__in=scope.sites).values("orderrecord_id")
-        found = found.exclude(pk__in=foreign.values("pk")).exclude(pk__in=partly)
+    place = scope.place(Permission.RUNBOOK_VIEW)
+    if place.sites:
+        seen = Q(device__client__in=place.clients) | Q(device__site__in=place.sites)
+        partly = OrderRecord.devices.through.objects.exclude(seen).values("orderrecord_id")
+        # An order whose devices are all gone from here is the client's own affair.
+        found = found.exclude(pk__in=partly).filter(Q(client__in=place.clients) | Q(devices__isnull=False)).distinct()
     return found
 
 

@@ -116,7 +116,7 @@ def authority_install(*, bundle: Bundle, now: datetime, scope: Scope | None = No
 @transaction.atomic
 def root_install(*, scope: Scope, envelope: bytes, now: datetime) -> RootRecord:
     """Install the first root, or the next version signed by the keys of both."""
-    scope.require(Permission.PEOPLE_CHANGE)
+    scope.require_everywhere(Permission.AUTHORITY_CHANGE)
     try:
         claimed = read_statement(decode(envelope).body(), Root)
     except ValueError as error:
@@ -146,7 +146,7 @@ def root_install(*, scope: Scope, envelope: bytes, now: datetime) -> RootRecord:
 @transaction.atomic
 def runbook_publish(*, scope: Scope, envelope: bytes, now: datetime) -> RunbookRecord:
     """Publish a runbook that the catalogue role signed. The same again changes nothing."""
-    scope.require(Permission.PEOPLE_CHANGE)
+    scope.require_everywhere(Permission.AUTHORITY_CHANGE)
     try:
         runbook, digest = authorise.read_runbook(root=queries.root_newest(), envelope=envelope)
     except Refused as refusal:
@@ -230,8 +230,8 @@ def job_prepare(
     RefusedError when the device would refuse it (parameters), RunbooksError for a device that takes no jobs, an empty
     reason, or the same job open already; DoesNotExist when the scope does not see the device or the ticket.
     """
-    scope.require(Permission.JOB_PREPARE)
     device = Device.objects.visible_to(scope).select_related("client", "site").get(pk=device.pk)
+    scope.require(Permission.JOB_PREPARE, on=device)
     _require_able(device)
     if isinstance(runbook, str):
         runbook = queries.runbook(scope=scope, slug=runbook)
@@ -275,8 +275,8 @@ def job_prepare(
 @transaction.atomic
 def job_change(*, job: Job, scope: Scope, parameters: Mapping[str, ParameterValue], reason: str, now: datetime) -> Job:
     """Change a job that nobody has signed yet. Signatures over what it was no longer fit."""
-    scope.require(Permission.JOB_PREPARE)
     job = _locked(job, scope)
+    scope.require(Permission.JOB_PREPARE, on=job)
     if job.state != JobState.AWAITING_SIGNATURE:
         raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: only an unsigned job can be changed")
     if not reason.strip():
@@ -291,8 +291,8 @@ def job_change(*, job: Job, scope: Scope, parameters: Mapping[str, ParameterValu
 @transaction.atomic
 def job_cancel(*, job: Job, scope: Scope, now: datetime, reason: str = "") -> Job:
     """Take back a job that has not been delivered. RunbooksError when it is too late."""
-    scope.require(Permission.JOB_PREPARE)
     job = _locked(job, scope)
+    scope.require(Permission.JOB_PREPARE, on=job)
     if job.state not in (JobState.AWAITING_SIGNATURE, JobState.QUEUED):
         raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it can no longer be cancelled")
     job.state, job.finished_at = JobState.CANCELLED, now
@@ -310,7 +310,6 @@ def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
     StatementChangedError when what was signed is not what is prepared; RefusedError when the device would refuse it;
     Job.DoesNotExist when the scope sees no such job.
     """
-    scope.require(Permission.JOB_PREPARE)
     try:
         decoded = decode(envelope)
         statement = read_statement(decoded.body(), JobStatement)
@@ -318,6 +317,7 @@ def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
     except ValueError as error:
         raise RunbooksError(f"not a signed job: {error}") from None
     job = _locked(Job(pk=job_id), scope)
+    scope.require(Permission.JOB_PREPARE, on=job)
     if job.state != JobState.AWAITING_SIGNATURE:
         raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it takes no signature")
     if decoded.body() != bytes(job.statement):
@@ -502,6 +502,7 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
         raise RunbooksError(f"another order has the id {order_id}")
     signed_by: frozenset[str] = frozenset()
     for device in devices:
+        scope.require(Permission.JOB_PREPARE, on=device)
         _, _, signed_by = _asked(
             authorise.authorise_order,
             root=queries.root_newest(),
@@ -551,6 +552,8 @@ def order_revoke(*, scope: Scope, envelope: bytes, now: datetime) -> list[OrderR
     if not found:
         raise OrderRecord.DoesNotExist("the revocation names no standing order that is known here")
     for order in found:
+        for device in order.devices.all():
+            scope.require(Permission.JOB_PREPARE, on=device)
         if order.state == OrderState.REVOKED:
             continue
         order.state, order.revocation, order.announced = OrderState.REVOKED, envelope, order.expires_at > now

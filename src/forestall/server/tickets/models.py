@@ -11,7 +11,7 @@ from forestall.server.alerts.models import Alert
 from forestall.server.checks.result import Risk
 from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client, Person, Site
-from forestall.server.people.scope import ScopedModel
+from forestall.server.people.scope import Permission, ScopedModel
 from forestall.server.tickets.rules import Priority
 
 
@@ -56,6 +56,7 @@ class Ticket(ScopedModel):
     """Work on one condition of one device."""
 
     SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
 
     number = models.BigAutoField(primary_key=True)
     """The one number it has: in its address, in evidence and on reports."""
@@ -139,6 +140,7 @@ class TicketAlert(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "ticket__client_id"
     SCOPE_SITE: ClassVar[str] = "ticket__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
 
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="ticket_alerts")
     alert = models.OneToOneField(Alert, on_delete=models.CASCADE, related_name="ticket_alert")
@@ -156,6 +158,7 @@ class TicketEvent(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "ticket__client_id"
     SCOPE_SITE: ClassVar[str] = "ticket__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
 
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()
@@ -181,6 +184,7 @@ class TicketPause(ScopedModel):
 
     SCOPE_CLIENT: ClassVar[str] = "ticket__client_id"
     SCOPE_SITE: ClassVar[str] = "ticket__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
 
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="pauses")
     started_at = models.DateTimeField()
@@ -204,6 +208,9 @@ class TicketPause(ScopedModel):
 class RoutingRule(ScopedModel):
     """Who gets a ticket. The most particular rule wins; without one the first owner of the place does."""
 
+    SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.CLIENT_VIEW
+
     client = models.ForeignKey(Client, on_delete=models.CASCADE, null=True, blank=True)
     site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True)
     kind = models.CharField(max_length=40, blank=True)
@@ -223,6 +230,8 @@ class RoutingRule(ScopedModel):
 
 class SlaPolicy(ScopedModel):
     """A client's SLA for one priority. Without a row the default of the field holds (``rules.DEFAULT_TARGETS``)."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.CLIENT_VIEW
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="sla_policies")
     priority = models.CharField(max_length=10, choices=[(priority.value, priority.value) for priority in Priority])

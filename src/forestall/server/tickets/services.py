@@ -202,8 +202,8 @@ def ticket_assign(*, ticket: Ticket, owner: Person, scope: Scope, now: datetime)
 @transaction.atomic
 def ticket_comment(*, ticket: Ticket, text: str, scope: Scope, now: datetime) -> TicketEvent:
     """Write something down. Also possible when the ticket is done."""
-    scope.require(Permission.TICKET_WORK)
     ticket = _locked(ticket, scope)
+    scope.require(Permission.TICKET_WORK, on=ticket)
     text = _required(text, "text: a comment without words")
     ticket.touched = True
     ticket.save(update_fields=["touched"])
@@ -284,8 +284,8 @@ def ticket_resolve(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) 
 @transaction.atomic
 def ticket_reopen(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
     """Open a resolved or closed ticket again. TicketError while another ticket of the same condition is open."""
-    scope.require(Permission.TICKET_WORK)
     ticket = _locked(ticket, scope)
+    scope.require(Permission.TICKET_WORK, on=ticket)
     reason = _required(reason, "reason: say why it is opened again")
     if not ticket.is_done:
         raise TicketError(f"ticket {ticket.number} is {TicketState(ticket.state).label}, not resolved")
@@ -313,13 +313,15 @@ def routing_rule_add(
     order: int = 0,
 ) -> RoutingRule:
     """Who gets which tickets. A rule for every client needs a scope of every client."""
-    scope.require(Permission.PEOPLE_CHANGE)
+    scope.require(Permission.CLIENT_CHANGE)
     if site is not None:
         site = Site.objects.visible_to(scope).select_related("client").get(pk=site.pk)
         client = site.client if site else None
+        scope.require(Permission.CLIENT_CHANGE, on=site)
     elif client is not None:
         client = Client.objects.visible_to(scope).get(pk=client.pk)
-    elif scope.clients is not None:
+        scope.require(Permission.CLIENT_CHANGE, on=client)
+    elif not scope.everywhere(Permission.CLIENT_CHANGE):
         raise TicketError("client: only someone responsible for every client can route all of them")
     rule: RoutingRule = RoutingRule.objects.create(
         client=client, site=site, kind=kind, minimum_risk=minimum_risk or "", owner=owner, order=order
@@ -332,12 +334,13 @@ def sla_policy_set(
     *, client: Client, priority: Priority, response_minutes: int, resolution_minutes: int, scope: Scope
 ) -> SlaPolicy:
     """What was agreed with a client for a priority, in working minutes. Holds for tickets opened from now on."""
-    scope.require(Permission.PEOPLE_CHANGE)
+    scope.require(Permission.CLIENT_CHANGE)
     if not 0 < response_minutes <= resolution_minutes:
         raise TicketError(
             f"response_minutes: {response_minutes} is not between 1 and resolution_minutes ({resolution_minutes})"
         )
     seen = Client.objects.visible_to(scope).get(pk=client.pk)
+    scope.require(Permission.CLIENT_CHANGE, on=seen)
     policy, _made = SlaPolicy.objects.visible_to(scope).update_or_create(
         client=seen,
         priority=priority,
@@ -585,8 +588,8 @@ def _locked(ticket: Ticket, scope: Scope = DESK) -> Ticket:
 
 def _workable(ticket: Ticket, scope: Scope) -> Ticket:
     """The ticket as it is now, for someone who may work on it. Ticket.DoesNotExist when they cannot see it."""
-    scope.require(Permission.TICKET_WORK)
     found = _locked(ticket, scope)
+    scope.require(Permission.TICKET_WORK, on=found)
     if found.is_done:
         raise TicketError(f"ticket {found.number} is {TicketState(found.state).label}: reopen it first")
     return found

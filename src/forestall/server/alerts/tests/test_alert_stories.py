@@ -259,10 +259,7 @@ def test_what_one_may_see(world: World) -> None:
     world.report("fail", device=world.leeds_box)
     world.telephone(client=world.acme, name="acme")
     leeds = world.leeds
-    charlie = SYSTEM.__class__(
-        who="charlie", person_id=3, clients=frozenset({leeds.client_id}), sites=frozenset({leeds.pk}),
-        permissions=SYSTEM.permissions,
-    )  # fmt: skip
+    charlie = SYSTEM.at("charlie", 3, SYSTEM.permissions, sites={leeds.pk: leeds.client_id})
     assert [alert.device.name for alert in queries.alerts_open(scope=charlie)] == ["leeds-01"]
     assert not queries.alerts_muted(scope=charlie).exists()
     assert not queries.routes(scope=charlie).exists()

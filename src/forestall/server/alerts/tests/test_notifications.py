@@ -142,7 +142,7 @@ def test_it_arrives_at_a_real_service(world: World) -> None:
 def test_who_may_set_a_route(world: World) -> None:
     def scope(role: Role, everywhere: bool) -> Scope:
         places = None if everywhere else frozenset({world.acme.pk})
-        return Scope(who="x", person_id=1, clients=places, sites=None, permissions=ROLE_PERMISSIONS[role])
+        return Scope.at("x", 1, ROLE_PERMISSIONS[role], clients=places)
 
     def make(scope: Scope, **more) -> NotificationRoute:
         return route_create(name="r", url="json://h/", minimum_risk=Risk.LOW, scope=scope, now=world.now, **more)

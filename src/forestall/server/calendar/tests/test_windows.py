@@ -120,13 +120,7 @@ def two_clients(db):
 
 
 def scope(role: Role, *sites: Site) -> Scope:
-    return Scope(
-        who="alice",
-        person_id=1,
-        clients=frozenset(site.client_id for site in sites),
-        sites=frozenset(site.pk for site in sites),
-        permissions=ROLE_PERMISSIONS[role],
-    )
+    return Scope.at("alice", 1, ROLE_PERMISSIONS[role], sites={site.pk: site.client_id for site in sites})
 
 
 def test_a_technician_sets_a_window_and_ends_it(two_clients) -> None:
@@ -177,7 +171,9 @@ def test_an_auditor_changes_nothing(two_clients) -> None:
 
 def test_hours_and_closed_days_reach_the_clock(two_clients) -> None:
     munich, leeds = two_clients
-    alice = scope(Role.OWNER, munich)
+    alice = Scope.at("alice", 1, ROLE_PERMISSIONS[Role.SERVICE_MANAGER], clients=[munich.client_id])
+    with pytest.raises(NotAllowedError, match=r"client\.change at Acme"):  # the hours of a client are not one site's
+        services.working_week_set(client=munich.client, hours={}, scope=scope(Role.OWNER, munich))
     services.working_week_set(client=munich.client, hours={"monday": [["08:00", "12:00"]]}, scope=alice)
     services.closed_day_add(client=munich.client, day=date(2026, 11, 23), why="moving house", scope=alice)
     times = queries.working_times(scope=Scope.system("test"), clients=[munich.client, leeds.client])

@@ -292,7 +292,7 @@ def test_accepting_an_open_socket_makes_it_pass_with_who_and_why(world):
     world.checks_in(world.web, NETWORK).judge()
     row = world.check("open_socket", "tcp/5432")
     assert row.status == FAIL
-    ada = Scope("ada", 1, None, None, ROLE_PERMISSIONS[Role.TECHNICIAN])
+    ada = Scope.at("ada", 1, ROLE_PERMISSIONS[Role.TECHNICIAN])
     accepted = services.target_accept(check=row, scope=ada, reason="replica in the other site", now=world.now)
     assert (accepted.status, accepted.accepted_by) == (PASS, "ada")
     assert accepted.reason.startswith("Accepted as it is: PostgreSQL (postgres) listens")
@@ -308,7 +308,7 @@ def test_a_full_disk_cannot_be_accepted_nor_anything_without_a_reason_or_by_an_a
     socket = world.check("open_socket", "tcp/5432")
     with pytest.raises(services.NotAcceptableError, match="reason: say why"):
         services.target_accept(check=socket, scope=SYSTEM, reason="  ", now=world.now)
-    auditor = Scope("olga", 2, None, None, ROLE_PERMISSIONS[Role.AUDITOR])
+    auditor = Scope.at("olga", 2, ROLE_PERMISSIONS[Role.AUDITOR])
     with pytest.raises(NotAllowedError):
         services.target_accept(check=socket, scope=auditor, reason="fine", now=world.now)
 
@@ -355,7 +355,7 @@ def test_bolts_technician_sees_nothing_of_acme(world):
     world.checks_in(world.web, VOLUMES, root=95, data=20).judge()
     leeds = world.device("leeds-01", world.leeds)
     world.judge(leeds)
-    bolt = Scope("ben", 3, frozenset({world.bolt.pk}), None, ROLE_PERMISSIONS[Role.TECHNICIAN])
+    bolt = Scope.at("ben", 3, ROLE_PERMISSIONS[Role.TECHNICIAN], clients=[world.bolt.pk])
     assert {check.device_id for check in queries.checks(scope=bolt)} == {leeds.pk}
     assert [row.device.name for row in queries.matrix(scope=bolt)] == ["leeds-01"]
     assert not queries.changes(scope=bolt, device=world.web).exists()

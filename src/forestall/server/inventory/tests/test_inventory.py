@@ -33,7 +33,7 @@ def globex():
 
 
 def scope_of(site, *permissions):
-    return Scope("ada", 1, frozenset({site.client_id}), frozenset({site.pk}), frozenset(permissions))
+    return Scope.at("ada", 1, permissions, sites={site.pk: site.client_id})
 
 
 def token(site, scope=SYSTEM, **more):
@@ -115,7 +115,7 @@ def test_tokens_and_approvals_stay_within_scope_and_permission(acme, globex):
     with pytest.raises(NotAllowedError):
         token(acme, scope=scope_of(acme, Permission.DEVICE_VIEW))
     hers, others = enrol(token(acme, scope=ada)), enrol(token(globex))
-    with pytest.raises(services.DeviceStateError):
+    with pytest.raises(Device.DoesNotExist):
         services.device_approve(device=others, scope=ada, now=NOW)
     with pytest.raises(NotAllowedError):
         services.device_approve(device=hers, scope=scope_of(acme, Permission.DEVICE_VIEW), now=NOW)

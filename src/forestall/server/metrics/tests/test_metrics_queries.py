@@ -28,7 +28,7 @@ def test_samples_of_a_device_out_of_scope_look_like_those_of_none():
     store = open_store(current_home())
     for one in (hers, others):
         store.append([Batch(one.pk, ("cpu.used_percent",), [int(NOW.timestamp() * 1000)], np.array([[5.0]]))])
-    ada = Scope("ada", 1, frozenset({acme.client_id}), frozenset({acme.pk}), frozenset(Permission))
+    ada = Scope.at("ada", 1, Permission, sites={acme.pk: acme.client_id})
 
     def read(device):
         span = {"start": NOW, "end": NOW + timedelta(minutes=1)}

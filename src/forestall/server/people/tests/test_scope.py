@@ -6,14 +6,17 @@ import inspect
 import pkgutil
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import forestall.server
-from forestall.server.people.models import Client, Site
-from forestall.server.people.queries import clients, person_of_token, scope_of, sites
+from forestall.server.people.models import Client, CustomRole, Grant, Site
+from forestall.server.people.queries import clients, person_of_token, scope_of, sites, token_row
 from forestall.server.people.roles import Role
-from forestall.server.people.scope import NotAllowedError, Permission, Scope, UnscopedQueryError
+from forestall.server.people.scope import NotAllowedError, Permission, Place, Scope, UnscopedQueryError
 from forestall.server.people.services import client_create, client_place, person_create, site_create, token_create
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -60,12 +63,87 @@ def test_a_person_who_was_deactivated_may_nothing_from_the_next_request_on(baker
 
 
 def test_two_grants_add_up(bakery, clinic):
-    from forestall.server.people.models import Grant
-
     person = person_create(username="dora", password="a long password", role=Role.AUDITOR, client=clinic)
     shop = bakery.sites.get(name="Shop")
     Grant.objects.create(person=person, role=Role.TECHNICIAN, client=bakery, site=shop)
     assert {site.name for site in sites(scope=scope_of(person))} == {"Shop", "Ward"}
+
+
+def test_a_role_counts_at_its_own_place_alone(bakery, clinic):
+    """Eve works for the bakery's shop and audits the clinic: she does not work for the clinic."""
+    shop, ward = bakery.sites.get(name="Shop"), clinic.sites.get()
+    eve = person_create(username="eve", password="a long password", role=Role.TECHNICIAN, site=shop)
+    Grant.objects.create(person=eve, role=Role.AUDITOR, client=clinic)
+    scope = scope_of(eve)
+    assert scope.may(Permission.TICKET_WORK, on=shop)
+    assert not scope.may(Permission.TICKET_WORK, on=ward)
+    assert scope.may(Permission.EVIDENCE_VIEW, on=clinic)
+    assert not scope.may(Permission.EVIDENCE_VIEW, on=bakery), "one site of it is not the bakery as a whole"
+    with pytest.raises(NotAllowedError, match=r"eve may not: ticket\.work at Ward"):
+        scope.require(Permission.TICKET_WORK, on=ward)
+    with pytest.raises(NotAllowedError, match="the whole installation"):
+        scope.require_everywhere(Permission.TICKET_VIEW)
+    seen = {site.name for site in Site.objects.visible_to(scope, by=Permission.TICKET_WORK)}
+    assert seen == {"Shop"}
+
+
+def test_a_grant_ends_by_itself(bakery):
+    person = person_create(username="temp", password="a long password", role=Role.TECHNICIAN, client=bakery)
+    Grant.objects.filter(person=person).update(until=NOW)
+    assert scope_of(person, now=NOW - timedelta(seconds=1)).may(Permission.DEVICE_VIEW)
+    assert scope_of(person, now=NOW).place().is_empty
+
+
+def test_a_role_of_ones_own_holds_what_was_chosen_for_it(bakery):
+    role = CustomRole.objects.create(name="Night watch", permissions=["ticket.view", "ticket.work", "of.tomorrow"])
+    person = person_create(username="nina", password="a long password", role=Role.AUDITOR, client=bakery)
+    person.grants.all().delete()
+    Grant.objects.create(person=person, custom=role, client=bakery)
+    scope = scope_of(person)
+    assert scope.permissions == {Permission.TICKET_VIEW, Permission.TICKET_WORK}
+    role.permissions = ["ticket.view"]
+    role.save()
+    assert not scope_of(person).may(Permission.TICKET_WORK)
+
+
+def test_a_token_never_exceeds_its_person(bakery, clinic):
+    shop = bakery.sites.get(name="Shop")
+    bob = person_create(username="bob", password="a long password", role=Role.TECHNICIAN, client=bakery)
+    wide = {"permissions": list(Permission)}
+    for limits, may, may_not in (
+        ({}, (Permission.TICKET_WORK, bakery), (Permission.PEOPLE_CHANGE, bakery)),
+        (wide, (Permission.TICKET_WORK, bakery), (Permission.PEOPLE_CHANGE, bakery)),
+        ({"permissions": [Permission.TICKET_VIEW]}, (Permission.TICKET_VIEW, bakery), (Permission.TICKET_WORK, bakery)),
+        ({"site": shop}, (Permission.TICKET_WORK, shop), (Permission.TICKET_WORK, bakery)),
+        ({"client": bakery}, (Permission.TICKET_WORK, shop), (Permission.TICKET_WORK, clinic)),
+    ):
+        row = token_row(token=token_create(person=bob, name="script", **limits), now=NOW)
+        scope = scope_of(bob, token=row)
+        assert scope.may(may[0], on=may[1])
+        assert not scope.may(may_not[0], on=may_not[1])
+    elsewhere = token_row(token=token_create(person=bob, name="x", client=clinic), now=NOW)
+    assert scope_of(bob, token=elsewhere).place().is_empty
+    Grant.objects.filter(person=bob).update(role=Role.AUDITOR)
+    assert not scope_of(bob, token=row).may(Permission.TICKET_WORK), "a change binds the next request"
+
+
+IDS = [UUID(int=number) for number in range(1, 5)]
+places = st.builds(
+    Place,
+    everywhere=st.booleans(),
+    clients=st.frozensets(st.sampled_from(IDS[:2])),
+    # Each site has one client, always the same.
+    sites=st.frozensets(st.sampled_from(IDS)).map(lambda sites: {site: IDS[site.int % 2] for site in sites}),
+)
+
+
+@given(places, places, st.sampled_from(IDS), st.sampled_from([None, *IDS]))
+def test_places_join_and_meet_like_the_sets_they_stand_for(one, other, client, site):
+    if site is not None:
+        client = IDS[site.int % 2]
+    covers = [place.covers(client, site) for place in (one, other)]
+    assert (one | other).covers(client, site) == any(covers)
+    assert (one & other).covers(client, site) == all(covers)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +210,9 @@ def test_every_query_function_takes_a_scope():
     exempt = {
         "people.queries.scope_of": makes_it,
         "people.queries.person_of_token": makes_it,
+        "people.queries.token_row": makes_it,
+        "people.queries.mfa_is_required": makes_it,
+        "people.queries.role_permissions": given,
         "checks.queries.override_values": given,
         "inventory.queries.decode_document": given,
         "evidence.queries.inclusion": given,

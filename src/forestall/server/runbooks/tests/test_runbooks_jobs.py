@@ -115,17 +115,13 @@ def test_a_revoked_device_takes_no_jobs(office):
 
 
 def test_who_may_not_prepare_may_not_and_who_may_not_see_finds_nothing(office):
-    auditor = Scope(
-        who="otto", person_id=None, clients=None, sites=None, permissions=frozenset({Permission.RUNBOOK_VIEW})
-    )
+    auditor = Scope.at("otto", None, {Permission.RUNBOOK_VIEW})
     job = office.prepare()
     with pytest.raises(NotAllowedError):
         services.job_cancel(job=job, scope=auditor, reason="", now=office.now)
     with pytest.raises(NotAllowedError):
         services.job_submit_signed(scope=auditor, envelope=office.sign(job), now=office.now)
-    stranger = Scope(
-        who="mallory", person_id=None, clients=frozenset(), sites=frozenset(), permissions=frozenset(Permission)
-    )
+    stranger = Scope.at("mallory", None, Permission, clients=())
     assert not queries.jobs(scope=stranger).exists()
     with pytest.raises(Job.DoesNotExist):
         services.job_submit_signed(scope=stranger, envelope=office.sign(job), now=office.now)
@@ -428,13 +424,7 @@ def test_orders_that_devices_would_refuse_are_refused_here(office):
     ):
         with pytest.raises(RunbooksError):
             office.install(envelope)
-    scope = Scope(
-        who="sam",
-        person_id=None,
-        clients=frozenset({office.client.pk}),
-        sites=frozenset({office.site.pk}),
-        permissions=frozenset(Permission),
-    )
+    scope = Scope.at("sam", None, Permission, sites={office.site.pk: office.client.pk})
     with pytest.raises(RunbooksError, match="not here"):
         services.order_install(scope=scope, envelope=office.order(devices=[foreign]), now=office.now)
 
@@ -444,13 +434,7 @@ def test_an_order_with_a_device_of_a_foreign_site_stays_hidden(office):
     there, _ = office.new_device("branch-01", site=branch)
     both = office.install(office.order(devices=[office.device, there]))
     mine = office.install(office.order())
-    sam = Scope(
-        who="sam",
-        person_id=None,
-        clients=frozenset({office.client.pk}),
-        sites=frozenset({office.site.pk}),
-        permissions=frozenset(Permission),
-    )
+    sam = Scope.at("sam", None, Permission, sites={office.site.pk: office.client.pk})
     assert set(queries.orders(scope=office.scope)) == {both, mine}
     assert list(queries.orders(scope=sam)) == [mine]
     assert queries.order_words(scope=sam, order=mine)[1].startswith("Whenever the check disk_space fails")
