@@ -300,3 +300,32 @@ def backup(*, name: str) -> int:
         return 1
     click.echo(done.summary)
     return 0
+
+
+@agent.command()
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="A policy that is not in force yet, to be checked.",
+)
+def policy(*, file: Path | None) -> int:
+    """Say in words what this device's own policy forbids, which no signature overrides.
+
+    Exit code 1 when the policy cannot be read: then nothing runs.
+    """
+    from forestall.agent.act.policy import POLICY_FILE, Policy, parse_policy, policy_words, read_policy
+    from forestall.trust.authorise import Veto
+
+    path = file or Path(current_home().folder) / POLICY_FILE
+    if file is None:
+        found = read_policy(path.parent)
+    else:
+        try:
+            found = parse_policy(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            found = Policy(veto=Veto(unreadable=str(error)))
+    click.echo(f"{path}{'' if path.exists() else ' (there is none)'}")
+    for line in policy_words(found):
+        click.echo(line)
+    return 1 if found.veto.unreadable else 0

@@ -56,6 +56,9 @@ class RefusedBecause(StrEnum):
     MALFORMED = "malformed"
     WRONG_TYPE = "wrong_type"
     SIGNATURES_MISSING = "signatures_missing"
+    KEY_REVOKED = "key_revoked"
+    BEYOND_LIMITS = "beyond_limits"
+    LIMITS_UNSOUND = "limits_unsound"
     THRESHOLD_INVALID = "threshold_invalid"
     TWIN_KEYS = "twin_keys"
     KEY_MISNAMED = "key_misnamed"
@@ -89,6 +92,7 @@ class RefusedBecause(StrEnum):
     VETO_UNREADABLE = "veto_unreadable"
     VETO_RISK = "veto_risk"
     VETO_RUNBOOK = "veto_runbook"
+    VETO_ACTION = "veto_action"
     VETO_HOURS = "veto_hours"
     CHECK_FAILED = "check_failed"
     """The check itself broke: fail closed."""
@@ -152,6 +156,8 @@ class Veto:
     forbid_risk: frozenset[RiskClass] = frozenset()
     forbid_runbooks: frozenset[str] = frozenset()
     """Slugs."""
+    forbid_actions: frozenset[str] = frozenset()
+    """Names of actions (``service.restart``), or of a family of them (``script.*``)."""
     allowed_hours: tuple[Hours, ...] = ()
     """Empty: any hour."""
     unreadable: str = ""
@@ -173,6 +179,8 @@ class Situation:
     veto: Veto = field(default_factory=Veto)
     revoked_orders: Collection[str] = ()
     """Digests."""
+    revoked_keys: Collection[str] = ()
+    """Key ids of operators whose signatures count no more."""
     runs: Mapping[str, int] = field(default_factory=dict)
     """Digest of a standing order → its runs here in the last 24 hours."""
 
@@ -195,6 +203,8 @@ class Authorised:
     signers: frozenset[str]
     """Key ids of the operators whose authority it is."""
     expires_at: datetime
+    dry_run: bool = False
+    """Nothing may be changed: only say what would be."""
 
 
 def _refuse(because: RefusedBecause, sentence: str) -> NoReturn:
@@ -287,6 +297,7 @@ def _succeed(current: Root | None, pinned_key_id: str, envelope: bytes) -> Root:
     own_keys = _role_keys("root", claimed.root)
     _role_keys("operator", claimed.operator)
     _role_keys("catalogue", claimed.catalogue)
+    _require_sound_limits(claimed)
     _, signed_by_own = _read(envelope, Root, own_keys)
     _require_signers(signed_by_own, claimed.root.threshold, "root")
     if current is None:
@@ -307,6 +318,23 @@ def _succeed(current: Root | None, pinned_key_id: str, envelope: bytes) -> Root:
     return claimed
 
 
+def _require_sound_limits(root: Root) -> None:
+    """Refused for limits that bind nobody, or that no statement could keep."""
+
+    def unsound(what: str) -> NoReturn:
+        _refuse(RefusedBecause.LIMITS_UNSOUND, f"root version {root.version}: {what}")
+
+    for identifier, limits in root.limits.items():
+        if identifier not in root.operator.keys:
+            unsound(f"limits for {identifier[:16]}, which is no operator's key")
+        if RiskClass.TRUST in limits.risk:
+            unsound(f"operator {identifier[:16]} may not be given the class trust")
+        if limits.most_devices is not None and limits.most_devices < 1:
+            unsound(f"operator {identifier[:16]} may reach {limits.most_devices} devices")
+    if root.single_signature_devices is not None and root.single_signature_devices < 1:
+        unsound(f"one signature may cover {root.single_signature_devices} devices")
+
+
 def read_runbook(*, root: Root, envelope: bytes) -> tuple[Runbook, str]:
     """A runbook signed by the catalogue role, found sound, and its digest."""
     runbook, signed_by = _read(envelope, Runbook, _role_keys("catalogue", root.catalogue))
@@ -315,11 +343,23 @@ def read_runbook(*, root: Root, envelope: bytes) -> tuple[Runbook, str]:
     return runbook, statement_digest(runbook)
 
 
-def read_revocation(*, root: Root, envelope: bytes) -> Revocation:
-    """A revocation signed by any one operator: to stop must never need more hands than to start."""
-    revocation, signed_by = _read(envelope, Revocation, _role_keys("operator", root.operator))
-    _require_signers(signed_by, 1, "operator")
-    return revocation
+def read_revocation(
+    *, root: Root, envelope: bytes, revoked_keys: Collection[str] = (), client_id: str | None = None
+) -> Revocation:
+    """A revocation of standing orders signed by any one operator: to stop must never need more hands than to start.
+
+    One that names keys is signed by the threshold of the root role. ``client_id``: whose orders are to end, so that
+    an operator who is limited to other clients does not count; None when that is not known.
+    """
+    claimed, signed_by = _read(envelope, Revocation, _role_keys("operator", root.operator))
+    if claimed.keys:
+        _, signed_by_root = _read(envelope, Revocation, _role_keys("root", root.root))
+        _require_signers(signed_by_root, root.root.threshold, "root")
+        return claimed
+    clients = {key: root.limits[key].clients for key in signed_by if key in root.limits}
+    foreign = {key for key, own in clients.items() if own and client_id is not None and client_id not in own}
+    _require_counted(signed_by, 1, revoked=signed_by & frozenset(revoked_keys), beyond=foreign)
+    return claimed
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -470,7 +510,9 @@ def authorise_job(*, root: Root, runbooks: Mapping[str, Runbook], envelope: byte
     """A run that operators signed. ``runbooks``: digest → runbook accepted by ``read_runbook``."""
     _require_live_root(root, situation.now)
     job, signed_by = _read(envelope, Job, _role_keys("operator", root.operator))
-    _require_operators(root, job.risk, signed_by)
+    counted = _require_operators(
+        root, job.risk, signed_by, client_id=job.client_id, devices=len(job.devices), situation=situation
+    )
     if job.client_id != situation.client_id:
         _refuse(RefusedBecause.CLIENT_WRONG, f"job {job.job_id} is for client {job.client_id}, not for this device's")
     if situation.device_id not in job.devices:
@@ -489,8 +531,9 @@ def authorise_job(*, root: Root, runbooks: Mapping[str, Runbook], envelope: byte
         parameters=parameters,
         steps=filled_steps(runbook, parameters),
         order="",
-        signers=signed_by,
+        signers=counted,
         expires_at=job.expires_at,
+        dry_run=job.dry_run,
     )
 
 
@@ -499,13 +542,15 @@ def authorise_order(
 ) -> tuple[StandingOrder, str, frozenset[str]]:
     """A standing order in force on this device, its digest, and who signed it.
 
-    Checked when it arrives and again at every run: a key that was taken from the operator role, or a revocation,
-    ends it at once.
+    Checked when it arrives and again at every run: a key that was taken from the operator role or revoked, or a
+    revocation of the order, ends it at once.
     """
     _require_live_root(root, situation.now)
     order, signed_by = _read(envelope, StandingOrder, _role_keys("operator", root.operator))
     digest = statement_digest(order)
-    _require_operators(root, order.risk, signed_by)
+    counted = _require_operators(
+        root, order.risk, signed_by, client_id=order.client_id, devices=len(set(order.devices)), situation=situation
+    )
     if order.client_id != situation.client_id:
         _refuse(RefusedBecause.CLIENT_WRONG, f"order {order.order_id} is for client {order.client_id}")
     if situation.device_id not in order.devices:
@@ -522,7 +567,7 @@ def authorise_order(
             _refuse(RefusedBecause.PARAMETER_UNKNOWN, f"runbook {runbook.slug} has no parameter {name!r}")
         for value in values:
             require_value(known[name], value)
-    return order, digest, signed_by
+    return order, digest, counted
 
 
 def authorise_invocation(
@@ -580,16 +625,74 @@ def authorise_invocation(
     )
 
 
-def operators_needed(root: Root, risk: RiskClass) -> int:
-    """How many operators must sign for a risk class: its own number, or the role's threshold if that is more."""
+def operators_needed(root: Root, risk: RiskClass, devices: int = 1) -> int:
+    """How many operators must sign for a risk class and a number of devices.
+
+    The class's own number, or the role's threshold if that is more; two at least for more devices than the root lets
+    one signature cover.
+    """
     needed = OPERATOR_SIGNATURES[risk]
     if needed is None:
         raise Refused(RefusedBecause.RISK_NOT_FOR_OPERATORS, f"operators cannot authorise {risk}")
-    return max(needed, root.operator.threshold) if needed else 0
+    if needed == 0:
+        return 0
+    covers = root.single_signature_devices
+    wide = covers is not None and devices > covers
+    return max(needed, root.operator.threshold, 2 if wide else 1)
 
 
-def _require_operators(root: Root, risk: RiskClass, signed_by: frozenset[str]) -> None:
-    _require_signers(signed_by, operators_needed(root, risk), "operator")
+def operators_counted(
+    *,
+    root: Root,
+    signed_by: Collection[str],
+    risk: RiskClass,
+    client_id: str,
+    devices: int,
+    revoked_keys: Collection[str] = (),
+) -> frozenset[str]:
+    """Those of ``signed_by`` whose signature reaches that far: not revoked, and within their own limits."""
+    revoked, beyond = _not_counted(root, signed_by, risk, client_id, devices, revoked_keys)
+    return frozenset(signed_by) - revoked - beyond
+
+
+def _not_counted(
+    root: Root, signed_by: Collection[str], risk: RiskClass, client_id: str, devices: int, revoked_keys: Collection[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    revoked = frozenset(signed_by) & frozenset(revoked_keys)
+    limited = {key: root.limits[key] for key in signed_by if key in root.limits}
+    beyond = frozenset(
+        key
+        for key, limits in limited.items()
+        if (limits.risk and risk not in limits.risk)
+        or (limits.clients and client_id not in limits.clients)
+        or (limits.most_devices is not None and devices > limits.most_devices)
+    )
+    return revoked, beyond - revoked
+
+
+def _require_operators(
+    root: Root, risk: RiskClass, signed_by: frozenset[str], *, client_id: str, devices: int, situation: Situation
+) -> frozenset[str]:
+    """The operators who count; Refused when they are too few."""
+    needed = operators_needed(root, risk, devices)
+    revoked, beyond = _not_counted(root, signed_by, risk, client_id, devices, situation.revoked_keys)
+    return _require_counted(signed_by, needed, revoked=revoked, beyond=beyond)
+
+
+def _require_counted(
+    signed_by: frozenset[str], needed: int, *, revoked: Collection[str], beyond: Collection[str]
+) -> frozenset[str]:
+    counted = signed_by - frozenset(revoked) - frozenset(beyond)
+    # The code names what was lost: a key that was taken away is another story than one that never signed.
+    if len(counted) < needed <= len(counted) + len(revoked):
+        _refuse(RefusedBecause.KEY_REVOKED, f"signed with the revoked key {min(revoked)[:16]}, {needed} others needed")
+    if len(counted) < needed <= len(counted) + len(beyond):
+        _refuse(
+            RefusedBecause.BEYOND_LIMITS,
+            f"beyond the limits of operator {min(beyond)[:16]}: its signature does not count here, {needed} needed",
+        )
+    _require_signers(counted, needed, "operator")
+    return counted
 
 
 def _known_runbook(runbooks: Mapping[str, Runbook], digest: str, risk: RiskClass) -> Runbook:
@@ -625,6 +728,9 @@ def _require_no_veto(situation: Situation, runbook: Runbook) -> None:
         _refuse(RefusedBecause.VETO_RISK, f"the customer's policy forbids {runbook.risk}")
     if runbook.slug in veto.forbid_runbooks:
         _refuse(RefusedBecause.VETO_RUNBOOK, f"the customer's policy forbids the runbook {runbook.slug}")
+    for step in runbook.steps:
+        if {step.action, f"{step.action.partition('.')[0]}.*"} & veto.forbid_actions:
+            _refuse(RefusedBecause.VETO_ACTION, f"the customer's policy forbids the action {step.action}")
     if veto.allowed_hours and not any(hours.cover(situation.local) for hours in veto.allowed_hours):
         _refuse(
             RefusedBecause.VETO_HOURS,

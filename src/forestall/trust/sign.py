@@ -14,6 +14,7 @@ from forestall.trust.keys import key_id, private_key, public_bytes
 from forestall.trust.statements import (
     Invocation,
     Job,
+    OperatorLimits,
     ParameterValue,
     Revocation,
     RoleKeys,
@@ -42,7 +43,16 @@ def role_of(keys: Sequence[Ed25519PrivateKey], threshold: int = 1) -> RoleKeys:
     return RoleKeys(keys={key_id(raw): raw.hex() for raw in public}, threshold=threshold)
 
 
-def new_root(*, root: RoleKeys, operator: RoleKeys, catalogue: RoleKeys, now: datetime, version: int = 1) -> Root:
+def new_root(
+    *,
+    root: RoleKeys,
+    operator: RoleKeys,
+    catalogue: RoleKeys,
+    now: datetime,
+    version: int = 1,
+    limits: Mapping[str, OperatorLimits] | None = None,
+    single_signature_devices: int | None = None,
+) -> Root:
     """A root statement that lives for five years."""
     return Root(
         version=version,
@@ -51,6 +61,8 @@ def new_root(*, root: RoleKeys, operator: RoleKeys, catalogue: RoleKeys, now: da
         root=root,
         operator=operator,
         catalogue=catalogue,
+        limits=dict(limits or {}),
+        single_signature_devices=single_signature_devices,
     )
 
 

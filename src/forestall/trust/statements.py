@@ -49,8 +49,23 @@ class RoleKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threshold: int
 
 
-class Root(Statement, frozen=True, kw_only=True):
-    """The root of authority: which keys hold which role. Signed by the root role itself."""
+class OperatorLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How far one operator's signature reaches. Beyond that it counts as if it were not there."""
+
+    risk: tuple[RiskClass, ...] = ()
+    """Risk classes; empty: every one that operators may sign."""
+    clients: tuple[str, ...] = ()
+    """Client ids; empty: every client."""
+    most_devices: int | None = None
+    """Most devices that one statement may name (the device cap); None: any number."""
+
+
+class Root(Statement, frozen=True, kw_only=True, omit_defaults=True):
+    """The root of authority: which keys hold which role, and how far each operator reaches. Signed by the root role.
+
+    The fields with defaults came later. They are left out of the bytes while they hold them, so that older roots
+    keep theirs, and agents that do not know the fields read every root that does not use them.
+    """
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.root+json"
 
@@ -60,6 +75,10 @@ class Root(Statement, frozen=True, kw_only=True):
     root: RoleKeys
     operator: RoleKeys
     catalogue: RoleKeys
+    limits: dict[str, OperatorLimits] = {}
+    """Key id of an operator → its limits; one that is not listed has none."""
+    single_signature_devices: int | None = None
+    """Most devices that a statement with one operator's signature may name; above that two sign. None: any number."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +124,7 @@ class Runbook(Statement, frozen=True, kw_only=True):
     """Facts documents to collect again after the run, so that its effect is judged at once."""
 
 
-class Job(Statement, frozen=True, kw_only=True):
+class Job(Statement, frozen=True, kw_only=True, omit_defaults=True):
     """One run of a runbook, signed by operators."""
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.job+json"
@@ -122,6 +141,8 @@ class Job(Statement, frozen=True, kw_only=True):
     """At most 24 hours after ``not_before``."""
     risk: RiskClass
     reason: str
+    dry_run: bool = False
+    """Only say what would be done. It needs the same signatures: it looks where it is told to."""
 
 
 class StandingOrder(Statement, frozen=True, kw_only=True):
@@ -161,15 +182,20 @@ class Invocation(Statement, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class Revocation(Statement, frozen=True, kw_only=True):
-    """Ends standing orders and operator keys before their time. Signed by operators (orders) or root (keys)."""
+class Revocation(Statement, frozen=True, kw_only=True, omit_defaults=True):
+    """Ends standing orders and operator keys before their time.
+
+    Signed by any one operator, or, when it names keys, by the root role. A revoked key never counts again.
+    """
 
     PAYLOAD_TYPE: ClassVar[str] = "application/vnd.forestall.revocation+json"
 
     issued_at: datetime
-    orders: tuple[str, ...] = ()
+    orders: tuple[str, ...]
     """Digests of standing orders."""
     reason: str
+    keys: tuple[str, ...] = ()
+    """Key ids of operators."""
 
 
 class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

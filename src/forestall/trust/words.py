@@ -58,6 +58,8 @@ def describe(
     if isinstance(statement, StandingOrder):
         return lines + _order_lines(statement, runbook, names)
     devices = (statement.device_id,) if isinstance(statement, Invocation) else tuple(statement.devices)
+    if isinstance(statement, Job) and statement.dry_run:
+        lines.append("A DRY RUN: it only says what it would do, and changes nothing. Without that, it would do this:")
     lines += [f"On {_device(device, names)}" for device in devices]
     lines += step_words(runbook, complete_parameters(runbook, statement.parameters))
     lines.append(harmless(runbook.undo))

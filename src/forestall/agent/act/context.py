@@ -48,6 +48,8 @@ class Context:
     places: Places = field(default_factory=Places)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables for every program an action runs."""
+    dry_run: bool = False
+    """Change nothing: only say what would be done. ``programs`` and ``sweep`` hold to it whatever an action does."""
     secrets: set[str] = field(default_factory=set)
     """Values an action has read that must not leave the device: masked in everything it reports."""
     _deadline: float = field(init=False, default=0.0)
@@ -76,6 +78,10 @@ class Action(Protocol):
     @property
     def RISK(self) -> RiskClass:  # noqa: N802
         """Least risk class of a runbook that may use it."""
+
+    @property
+    def DRY_RUN(self) -> bool:  # noqa: N802
+        """Whether ``run`` can say what it would do when ``ctx.dry_run`` is set. If not, it is never called then."""
 
     @property
     def ARGUMENTS(self) -> Mapping[str, type]:  # noqa: N802

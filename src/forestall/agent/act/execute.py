@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LEAST_RISK = {name: action.RISK for name, action in ACTIONS.items()}
 MAX_SUMMARY = 1_000
+DRY_RUN = "dry_run"
+"""Code of a dry run that came to its end: nothing was changed."""
 
 
 def execute(
@@ -62,13 +64,14 @@ def execute(
         delete_below=policy.delete_below,
         places=places or Places(),
         environment=environment or {},
+        dry_run=authorised.dry_run,
     )
     steps, code = _run_steps(authorised, host, context)
     result = JobResult(
         job_id=authorised.job_id,
         device_id=state.device_id,
         client_id=state.client_id,
-        outcome="succeeded" if code == "done" else "failed",
+        outcome="succeeded" if code in ("done", DRY_RUN) else "failed",
         code=code,
         detail="; ".join(step.summary for step in steps)[:MAX_SUMMARY],
         runbook=authorised.digest,
@@ -83,7 +86,9 @@ def execute(
 def collect_after(state: ActState, result: JobResult) -> tuple[str, ...]:
     """Facts documents to collect again after this result, so that its effect is judged at once."""
     runbook = state.runbook(result.runbook)
-    return runbook.collect_after if runbook is not None and result.outcome != "refused" else ()
+    if runbook is None or result.outcome == "refused" or result.code == DRY_RUN:
+        return ()
+    return runbook.collect_after
 
 
 def _run_steps(authorised: Authorised, host: Host, context: Context) -> tuple[tuple[StepResult, ...], str]:
@@ -98,7 +103,7 @@ def _run_steps(authorised: Authorised, host: Host, context: Context) -> tuple[tu
             code = step_code if code == "done" else code
             if not step.go_on:
                 break
-    return tuple(results), code
+    return tuple(results), DRY_RUN if context.dry_run and code == "done" else code
 
 
 def _run_step(step: Step, host: Host, ctx: Context) -> tuple[StepResult, str]:
@@ -108,6 +113,8 @@ def _run_step(step: Step, host: Host, ctx: Context) -> tuple[StepResult, str]:
     if wanted != given:
         summary = f"{step.action} takes {_listed(wanted)}, the runbook gives {_listed(given)}"
         return StepResult(action=step.action, ok=False, summary=summary), "argument_wrong"
+    if ctx.dry_run and not action.DRY_RUN:
+        return StepResult(action=step.action, ok=True, summary=f"{step.action} cannot say what it would do"), "done"
     try:
         return action.run(step.arguments, host, ctx), "done"
     except ActionFailed as error:

@@ -27,8 +27,15 @@ class Ran:
     """The end of what it wrote to standard output and standard error, in order."""
 
 
-def run_program(argv: Sequence[str], ctx: Context, *, environment: Mapping[str, str] | None = None) -> Ran:
-    """Run a program to its end. ActionFailed ``program_missing``, ``program_denied`` or ``timed_out``."""
+def run_program(
+    argv: Sequence[str], ctx: Context, *, environment: Mapping[str, str] | None = None, looks_only: bool = False
+) -> Ran:
+    """Run a program to its end. ActionFailed ``program_missing``, ``program_denied`` or ``timed_out``.
+
+    ``looks_only``: it changes nothing. In a dry run no other program is started: ActionFailed ``dry_run_stopped``.
+    """
+    if ctx.dry_run and not looks_only:
+        raise ActionFailed("dry_run_stopped", f"this is a dry run: {argv[0]} was not started")
     variables = {
         "PATH": PROGRAM_PATH,
         "LC_ALL": "C.UTF-8",

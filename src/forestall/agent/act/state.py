@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from forestall.trust.authorise import (
     RefusedBecause,
     Situation,
     accept_root,
+    accept_roots,
     authorise_command,
     authorise_order,
     read_revocation,
@@ -58,8 +59,12 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of the file. Envelopes are kept as they arrived, so that they can be verified again."""
+class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The content of the file. Envelopes are kept as they arrived, so that they can be verified again.
+
+    A field that is not used is left out: an older agent reads the file as long as it knows all that is in force. One
+    that does not know of revoked keys must not go on without them; it finds an unknown field and runs nothing.
+    """
 
     format: int
     device_id: str
@@ -70,6 +75,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runbooks: dict[str, bytes] = {}
     orders: dict[str, bytes] = {}
     revoked: list[str] = []
+    """Digests of standing orders."""
+    revoked_keys: list[str] = []
+    """Key ids of operators. None ever leaves this list, whatever a later root says."""
     runs: dict[str, list[datetime]] = {}
     running: Running | None = None
     answered: list[str] = []
@@ -144,6 +152,11 @@ class ActState:
         return self._kept.last_counter
 
     @property
+    def revoked_keys(self) -> frozenset[str]:
+        """Key ids of operators whose signatures count no more."""
+        return frozenset(self._kept.revoked_keys)
+
+    @property
     def orders(self) -> tuple[str, ...]:
         """Digests of the standing orders kept."""
         return tuple(self._kept.orders)
@@ -184,6 +197,7 @@ class ActState:
             last_counter=kept.last_counter,
             veto=policy.veto,
             revoked_orders=frozenset(kept.revoked),
+            revoked_keys=frozenset(kept.revoked_keys),
             # A run noted in the future (the clock was set back) counts: when in doubt, fewer runs.
             runs={order: sum(now - at < DAY for at in times) for order, times in kept.runs.items()},
         )
@@ -193,7 +207,8 @@ class ActState:
     def accept_documents(self, envelopes: Iterable[bytes], *, now: datetime) -> list[Refused]:
         """Keep roots, runbooks, standing orders and revocations that verify; the reasons for which others did not.
 
-        They may come in any order: they are taken by kind, roots first.
+        They may come in any order: they are taken by kind, roots first and by version. Revocations are asked of every
+        root on the way: one that an earlier root role signed still ends what it names.
         """
         refused: list[Refused] = []
         with self._lock:
@@ -204,17 +219,26 @@ class ActState:
                     by_type.setdefault(decode(envelope).payloadType, []).append(envelope)
                 except EnvelopeError as error:
                     refused.append(Refused(RefusedBecause.MALFORMED, str(error)))
-            for kind, accept in (
-                (Root, self._accept_root),
-                (Runbook, self._accept_runbook),
-                (Revocation, self._accept_revocation),
-                (StandingOrder, self._accept_order),
+            revocations = by_type.pop(Revocation.PAYLOAD_TYPE, [])
+            revocations, _ = _taken(revocations, self._accept_revocation, now)
+            passed: list[bytes] = []
+            for envelope in sorted(by_type.pop(Root.PAYLOAD_TYPE, ()), key=lambda one: _version_of(one) or 0):
+                try:
+                    self._accept_root(envelope, passed, now)
+                except Refused as error:
+                    if error.because is RefusedBecause.ROOT_EXPIRED:
+                        passed.append(envelope)  # its successor may be alive
+                    refused.append(error)
+                else:
+                    refused = [one for one in refused if one.because is not RefusedBecause.ROOT_EXPIRED]
+                    revocations, _ = _taken(revocations, self._accept_revocation, now)
+            for envelopes_of, accept in (
+                (by_type.pop(Runbook.PAYLOAD_TYPE, []), self._accept_runbook),
+                (revocations, self._accept_revocation),
+                (by_type.pop(StandingOrder.PAYLOAD_TYPE, []), self._accept_order),
             ):
-                for envelope in by_type.pop(kind.PAYLOAD_TYPE, ()):
-                    try:
-                        accept(envelope, now)
-                    except Refused as error:
-                        refused.append(error)
+                _, reasons = _taken(envelopes_of, accept, now)
+                refused += reasons
             refused += [Refused(RefusedBecause.WRONG_TYPE, f"{other!r} is no document") for other in by_type]
             if self._kept != before:
                 try:
@@ -226,11 +250,13 @@ class ActState:
                     raise
         return refused
 
-    def _accept_root(self, envelope: bytes, now: datetime) -> None:
+    def _accept_root(self, envelope: bytes, passed: list[bytes], now: datetime) -> None:
         claimed = _version_of(envelope)
         if claimed is not None and claimed < self._root.version:
             return  # the server sends the whole chain; what was passed is passed
-        root = accept_root(current=self._root, pinned_key_id=self._kept.pinned_key_id, envelope=envelope, now=now)
+        root = accept_roots(
+            current=self._root, pinned_key_id=self._kept.pinned_key_id, envelopes=[*passed, envelope], now=now
+        )
         if root != self._root:
             self._root = root
             self._kept = msgspec.structs.replace(self._kept, root=envelope)
@@ -242,10 +268,23 @@ class ActState:
         self._kept = msgspec.structs.replace(self._kept, runbooks={**self._kept.runbooks, digest: envelope})
 
     def _accept_revocation(self, envelope: bytes, now: datetime) -> None:
-        revocation = read_revocation(root=self._root, envelope=envelope)
-        new = [order for order in revocation.orders if order not in self._kept.revoked]
+        kept = self._kept
+        claimed = _claimed_revocation(envelope)
+        if (
+            claimed is not None
+            and set(claimed.orders) <= set(kept.revoked)
+            and set(claimed.keys) <= set(kept.revoked_keys)
+        ):
+            return  # the server sends it again and again; who signed it may hold no role any more
+        revocation = read_revocation(
+            root=self._root, envelope=envelope, revoked_keys=kept.revoked_keys, client_id=kept.client_id
+        )
+        new = [order for order in revocation.orders if order not in kept.revoked]
+        new_keys = [key for key in revocation.keys if key not in kept.revoked_keys]
         # The order itself stays until it expires: an attempt to use it is then refused as revoked, not as unknown.
-        self._kept = msgspec.structs.replace(self._kept, revoked=[*self._kept.revoked, *new])
+        self._kept = msgspec.structs.replace(
+            kept, revoked=[*kept.revoked, *new], revoked_keys=[*kept.revoked_keys, *new_keys]
+        )
 
     def _accept_order(self, envelope: bytes, now: datetime) -> None:
         _, digest, _ = authorise_order(
@@ -327,6 +366,28 @@ class ActState:
                 continue
             verified[digest] = runbook
         return verified
+
+
+def _taken(
+    envelopes: list[bytes], accept: Callable[[bytes, datetime], None], now: datetime
+) -> tuple[list[bytes], list[Refused]]:
+    """Offer documents one by one: those that were refused, and why."""
+    left: list[bytes] = []
+    reasons: list[Refused] = []
+    for envelope in envelopes:
+        try:
+            accept(envelope, now)
+        except Refused as error:
+            left.append(envelope)
+            reasons.append(error)
+    return left, reasons
+
+
+def _claimed_revocation(envelope: bytes) -> Revocation | None:
+    try:
+        return read_statement(decode(envelope).body(), Revocation)
+    except ValueError:  # EnvelopeError is one; read_revocation says what is wrong with it
+        return None
 
 
 def _version_of(envelope: bytes) -> int | None:

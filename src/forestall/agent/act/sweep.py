@@ -37,16 +37,18 @@ class Swept:
     """Old files left alone because a program has them open."""
     denied: int = 0
     """Old files or folders the system did not let us touch."""
+    dry_run: bool = False
+    """Only counted, nothing deleted."""
     cut_short: bool = False
     """``MAX_FILES`` was reached."""
     places: list[str] = field(default_factory=list)
 
     def changed(self) -> dict[str, int]:
-        return {"files": self.files, "bytes": self.bytes, "folders": self.folders}
+        return {} if self.dry_run else {"files": self.files, "bytes": self.bytes, "folders": self.folders}
 
     def words(self) -> str:
         """One line for people."""
-        line = f"deleted {self.files} files, {size_in_words(self.bytes)}"
+        line = f"{'would delete' if self.dry_run else 'deleted'} {self.files} files, {size_in_words(self.bytes)}"
         if self.in_use:
             line += f"; {self.in_use} old files are in use and stay"
         if self.denied:
@@ -89,7 +91,7 @@ def sweep(
     in_use: frozenset[tuple[int, int]],
     spared: Sequence[str] = (),
 ) -> None:
-    """Delete the old plain files below ``folder``, adding to ``swept``.
+    """Delete the old plain files below ``folder``, adding to ``swept``; in a dry run count them only.
 
     A file is old when it was neither changed nor read for ``older_than_seconds``: an unpacked archive has old
     modification times although it has only just arrived. Folders that are old and become empty go too; ``folder``
@@ -179,7 +181,7 @@ def _sweep_folder(
                 )
             finally:
                 os.close(inner)
-            if folder_old and swept.files > deleted_before:
+            if folder_old and swept.files > deleted_before and not ctx.dry_run:
                 swept.folders += _remove_if_empty(name, descriptor)
             continue
         if not old or not stat.S_ISREG(found.st_mode):
@@ -190,7 +192,8 @@ def _sweep_folder(
             swept.in_use += 1
             continue
         try:
-            os.unlink(name, dir_fd=descriptor)
+            if not ctx.dry_run:
+                os.unlink(name, dir_fd=descriptor)
         except FileNotFoundError:
             continue
         except OSError:

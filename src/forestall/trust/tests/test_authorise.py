@@ -437,7 +437,9 @@ def test_any_one_operator_may_stop_what_two_started(world):
     envelope = sign_revocation(orders=["a" * 64], reason="stop", now=world.root.issued_at, keys=[raw(world.grace)])
     assert read_revocation(root=root, envelope=envelope).orders == ("a" * 64,)
     with refused(Because.SIGNATURES_MISSING):
-        read_revocation(root=root, envelope=world.signed(Revocation(issued_at=root.issued_at, reason=""), world.eve))
+        read_revocation(
+            root=root, envelope=world.signed(Revocation(issued_at=root.issued_at, orders=(), reason=""), world.eve)
+        )
 
 
 def raw(key) -> bytes:

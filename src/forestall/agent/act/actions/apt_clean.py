@@ -15,6 +15,7 @@ from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
 NAME = "apt.clean"
 RISK = RiskClass.CHANGE
+DRY_RUN = True
 ARGUMENTS: Mapping[str, type] = {"volume": str}
 
 
@@ -24,7 +25,7 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     apt, config = host.find_program("apt-get"), host.find_program("apt-config")
     if apt is None or config is None:
         return StepResult(action=NAME, ok=True, summary="this system has no apt: nothing to clean")
-    asked = run_program([config, "shell", "FOLDER", "Dir::Cache::archives/d"], ctx)
+    asked = run_program([config, "shell", "FOLDER", "Dir::Cache::archives/d"], ctx, looks_only=True)
     _, _, folder = (shlex.split(asked.output) or [""])[0].partition("=")
     if asked.exit_code != 0 or not folder.startswith("/"):
         raise ActionFailed("program_failed", "apt-config does not name the package cache", output=asked.output)
@@ -34,6 +35,9 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     if device_of(folder) != device_of(volume):
         return StepResult(action=NAME, ok=True, summary=f"{folder} is not on {volume}: left alone")
     files, size = _packages(folder)
+    if ctx.dry_run:
+        would = f"would delete {files} downloaded packages, {size_in_words(size)}"
+        return StepResult(action=NAME, ok=True, summary=would)
     ran = run_program([apt, "clean"], ctx)
     if ran.exit_code != 0:
         raise ActionFailed("program_failed", f"apt-get clean ended with {ran.exit_code}", output=ran.output)

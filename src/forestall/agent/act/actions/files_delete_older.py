@@ -15,6 +15,7 @@ from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
 NAME = "files.delete_older"
 RISK = RiskClass.CHANGE
+DRY_RUN = True
 ARGUMENTS: Mapping[str, type] = {"folder": str, "older_than_days": int, "pattern": str}
 
 
@@ -27,7 +28,7 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
         raise ActionFailed("argument_wrong", f"older_than_days: {days}, expected 1 or more")
     if not pattern or "/" in pattern:
         raise ActionFailed("argument_wrong", f"pattern: {pattern!r} is not a pattern of file names")
-    swept = Swept()
+    swept = Swept(dry_run=ctx.dry_run)
     sweep(
         folder,
         older_than_seconds=days * 86_400,

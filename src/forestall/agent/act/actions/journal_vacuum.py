@@ -8,12 +8,13 @@ from pathlib import Path
 
 from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.act.programs import run_program
-from forestall.agent.act.sweep import Swept, device_of, open_files, sweep
+from forestall.agent.act.sweep import Swept, device_of, open_files, size_in_words, sweep
 from forestall.agent.collect.host import Host
 from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
 NAME = "journal.vacuum"
 RISK = RiskClass.CHANGE
+DRY_RUN = True
 ARGUMENTS: Mapping[str, type] = {"volume": str, "older_than_days": int}
 ROTATED = (
     "*.gz", "*.xz", "*.bz2", "*.zst", "*.old",
@@ -29,10 +30,16 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     if days < 1:
         raise ActionFailed("argument_wrong", f"older_than_days: {days}, expected 1 or more")
     device = device_of(volume)
-    swept, output = Swept(), ""
+    swept, output = Swept(dry_run=ctx.dry_run), ""
     journalctl = host.find_program("journalctl")
     for folder in ctx.places.journals:
         if journalctl is None or not Path(folder).is_dir() or device_of(folder) != device:
+            continue
+        if ctx.dry_run:
+            # Which journals are archived and old only journalctl knows, and it does not say so beforehand.
+            output += (
+                f"{folder}: {size_in_words(_journals(folder)[1])} of journals, of which the archived old ones go\n"
+            )
             continue
         files, size = _journals(folder)
         ran = run_program([journalctl, f"--directory={folder}", f"--vacuum-time={days}d"], ctx)
@@ -56,12 +63,13 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
             in_use=open_files(),
             spared=("journal",),  # journalctl's own: it knows which are archived
         )
-    if not swept.places:
+    if not swept.places and not output:
         return StepResult(action=NAME, ok=True, summary=f"no logs lie on {volume}")
+    journals_too = ctx.dry_run and bool(output)
     return StepResult(
         action=NAME,
         ok=True,
-        summary=f"{swept.words()} below {', '.join(swept.places)}",
+        summary=f"{swept.words()} below {', '.join(swept.places) or 'no folder'}{'; and old journals' * journals_too}",
         output=output,
         changed=swept.changed(),
     )

@@ -15,6 +15,7 @@ from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
 NAME = "service.restart"
 RISK = RiskClass.CHANGE
+DRY_RUN = True
 ARGUMENTS: Mapping[str, type] = {"service": str}
 SETTLE_SECONDS = 3.0
 """How long a service must keep running to count as restarted: many die of a bad setting only after they have forked."""
@@ -34,9 +35,12 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
 
 
 def _restart_unit(systemctl: str, unit: str, ctx: Context) -> StepResult:
-    loaded = run_program([systemctl, "show", "--property=LoadState", "--value", unit], ctx)
+    loaded = run_program([systemctl, "show", "--property=LoadState", "--value", unit], ctx, looks_only=True)
     if loaded.output.strip() in {"not-found", "masked"}:
         raise ActionFailed("service_unknown", f"{unit}: {loaded.output.strip()}")
+    if ctx.dry_run:
+        asked = run_program([systemctl, "show", "--property=ActiveState", "--value", unit], ctx, looks_only=True)
+        return StepResult(action=NAME, ok=True, summary=f"would restart {unit}, which is {asked.output.strip()} now")
     # A unit that failed too often in a row is not started again before its counter is reset.
     run_program([systemctl, "reset-failed", unit], ctx)
     ran = run_program([systemctl, "restart", unit], ctx)
@@ -58,6 +62,9 @@ def _restart_script(name: str, ctx: Context) -> StepResult:
         raise ActionFailed("service_unknown", f"there is no service called {name}") from None
     if not stat.S_ISREG(found.st_mode) or not found.st_mode & stat.S_IXUSR:
         raise ActionFailed("service_unknown", f"{script} is not an init script")
+    if ctx.dry_run:
+        # Not even its status is asked: what an init script does with that word is its own affair.
+        return StepResult(action=NAME, ok=True, summary=f"would restart {name} with {script}")
     ran = run_program([script, "restart"], ctx)
     if ran.exit_code != 0:
         raise ActionFailed("restart_failed", f"{name}: restart ended with {ran.exit_code}", output=ran.output)

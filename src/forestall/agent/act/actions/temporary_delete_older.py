@@ -11,6 +11,7 @@ from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
 NAME = "temporary.delete_older"
 RISK = RiskClass.CHANGE
+DRY_RUN = True
 ARGUMENTS: Mapping[str, type] = {"volume": str, "older_than_days": int}
 
 
@@ -28,7 +29,7 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     folders = [folder for folder in folders if not is_below(folder, [other for other in folders if other != folder])]
     if not folders:
         return StepResult(action=NAME, ok=True, summary=f"no folder for temporary files lies on {volume}")
-    swept, in_use = Swept(), open_files()
+    swept, in_use = Swept(dry_run=ctx.dry_run), open_files()
     for folder in folders:
         sweep(
             folder,
