@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +66,47 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
             os.environ[CLUSTER] = cluster.url
         os.environ["FORESTALL_DATABASE_URL"] = os.environ[CLUSTER].replace("/postgres?", f"/{TEST_DATABASE}?")
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    result = yield
+    if fixturedef.argname == "django_db_setup" and request.config.getoption("--database") == POSTGRESQL:
+        with request.getfixturevalue("django_db_blocker").unblock():
+            try:
+                _build_walls()
+            except Exception as error:
+                # Without walls every test would pass, and mean nothing.
+                pytest.exit(f"the walls could not be built: {error!r}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+    return result
+
+
+def _build_walls() -> None:
+    """Roles, grants and policies on this worker's database; from now on, requests run with the console's role."""
+    from django.db import connection
+    from psycopg import sql
+
+    from forestall.server.database import binding
+    from forestall.server.database.roles import Roles, roles_ensure, secure
+    from forestall.server.database.url import DatabaseUrl
+    from forestall.server.home import current_home
+
+    named = DatabaseUrl.parse(os.environ["FORESTALL_DATABASE_URL"])
+    url = replace(named, name=str(connection.settings_dict["NAME"]))
+    roles: Roles = roles_ensure(url=url, home=current_home())
+    connection.ensure_connection()
+    raw = connection.connection
+    secure(raw, roles=roles)
+    # As an administrator may, so that a test's own connection can become the console in the middle of a transaction.
+    raw.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(roles.console)))
+
+    def switch(raw: Any, bound: binding.Bound) -> None:
+        role = sql.SQL("NONE") if bound is binding.NOTHING else sql.Identifier(roles.console)
+        raw.execute(sql.SQL("SET ROLE {}").format(role))
+
+    binding.applied.append(switch)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF
 
 from forestall.server.database.url import database_settings
 from forestall.server.home import console_address, current_home
+from forestall.server.people.signin_settings import mail_settings, positive, public_url, trusted_proxies
 
 HOME = current_home()
 PACKAGE = Path(__file__).parent
@@ -21,6 +22,13 @@ DEBUG = False
 ALLOWED_HOSTS = [console_address().host, "localhost", "127.0.0.1", "[::1]", "testserver"] + [
     host for host in os.environ.get("FORESTALL_HOSTS", "").split(",") if host
 ]
+PUBLIC_URL = public_url(os.environ)
+FORESTALL_TRUSTED_PROXIES = trusted_proxies(os.environ)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # ProxyMiddleware lets through a trusted proxy's alone
+CSRF_TRUSTED_ORIGINS = []
+if PUBLIC_URL is not None:
+    ALLOWED_HOSTS.append(PUBLIC_URL.name)
+    CSRF_TRUSTED_ORIGINS.append(str(PUBLIC_URL))
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -33,7 +41,11 @@ INSTALLED_APPS = [
     "django_filters",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.usersessions",
     "forestall.server.people",
+    "forestall.server.people.sso",
     "forestall.server.calendar",
     "forestall.server.evidence",
     "forestall.server.outbox",
@@ -47,6 +59,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "forestall.server.people.signin_middleware.ProxyMiddleware",
+    "forestall.server.database.binding.ScopeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -57,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "forestall.server.people.signin_middleware.SignInMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "forestall.server.api.problems.ProblemMiddleware",
 ]
@@ -97,14 +112,49 @@ ACCOUNT_ADAPTER = "forestall.server.people.accounts.ClosedAccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+MFA_ADAPTER = "forestall.server.people.accounts.SealedMfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "Forestall"
+MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "authenticate": "forestall.server.people.accounts.CodeForm",
+    "reauthenticate": "forestall.server.people.accounts.ConfirmCodeForm",
+    "add_webauthn": "forestall.server.people.accounts.PasskeyForm",
+}
+SOCIALACCOUNT_ADAPTER = "forestall.server.people.sso.rules.LinkedPersonsAdapter"
+SOCIALACCOUNT_AUTO_SIGNUP = False
+SOCIALACCOUNT_STORE_TOKENS = False
+USERSESSIONS_ADAPTER = "forestall.server.people.signin_sessions.SessionsAdapter"
+FORESTALL_PASSKEY_HOST = PUBLIC_URL.name if PUBLIC_URL else ""
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/accounts/login/"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+PASSWORD_RESET_TIMEOUT = 3600
+globals().update(mail_settings(os.environ))
 
-SESSION_COOKIE_AGE = 12 * 3600
+# Counted tries and used codes hold across threads, processes and restarts.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "people_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
+SESSION_ENGINE = "forestall.server.people.signin_sessions"
+SESSION_COOKIE_AGE = int(positive(os.environ, "FORESTALL_SESSION_HOURS", 12) * 3600)
+FORESTALL_SESSION_IDLE_SECONDS = int(positive(os.environ, "FORESTALL_SESSION_IDLE_MINUTES", 120) * 60)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL is not None and PUBLIC_URL.scheme == "https"
 CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

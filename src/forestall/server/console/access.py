@@ -17,9 +17,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import URLPattern, URLResolver
 
 from forestall.server.console.shell import render_absent, render_refused
+from forestall.server.database.binding import bind, tried_again
 from forestall.server.people.models import Person
 from forestall.server.people.queries import scope_of
 from forestall.server.people.scope import NotAllowedError, Permission, Scope
+from forestall.server.people.signin import confirm_first, is_fresh
 
 View = Callable[..., HttpResponse]
 
@@ -42,9 +44,17 @@ class PageRequest(HttpRequest):
 
 
 def page(
-    *, permission: Permission | SignedIn, methods: Sequence[str] = ("GET", "HEAD"), change: Permission | None = None
+    *,
+    permission: Permission | SignedIn,
+    methods: Sequence[str] = ("GET", "HEAD"),
+    change: Permission | None = None,
+    fresh: bool = False,
 ) -> Callable[[View], View]:
-    """Declare who may open a view; ``change`` is asked for besides when the request changes something (POST)."""
+    """Declare who may open a view; ``change`` is asked for besides when the request changes something (POST).
+
+    ``fresh``: the page does something dangerous. Whoever has not proved who they are within the last 15 min is asked
+    to, and then comes back; a form that was sent is shown again, and nothing was done yet.
+    """
 
     def declare(view: View) -> View:
         @wraps(view)
@@ -55,12 +65,15 @@ def page(
                 return HttpResponseNotAllowed(methods)
             asked = cast(PageRequest, request)
             asked.person, asked.scope = request.user, scope_of(request.user)
+            bind(asked.scope)
             try:
                 if isinstance(permission, Permission):
                     asked.scope.require(permission)
                 if change is not None and request.method == "POST":
                     asked.scope.require(change)
-                return view(asked, *args, **kwargs)
+                if fresh and not is_fresh(asked):
+                    return cast(HttpResponse, confirm_first(asked))
+                return tried_again(lambda: view(asked, *args, **kwargs))
             except NotAllowedError as refusal:
                 return render_refused(asked, refusal)
             except (ObjectDoesNotExist, Http404):
