@@ -16,6 +16,7 @@ from ninja.security import HttpBearer
 
 from forestall import __version__
 from forestall.server.api.problems import problem
+from forestall.server.database.binding import bind
 from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import scope_of, token_row
 from forestall.server.people.scope import NotAllowedError, Scope
@@ -35,7 +36,11 @@ class BearerToken(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Scope | None:
         now = datetime.now(UTC)
         found = token_row(token=token, now=now)
-        return None if found is None else scope_of(found.person, token=found, now=now)
+        if found is None:
+            return None
+        scope = scope_of(found.person, token=found, now=now)
+        bind(scope)
+        return scope
 
 
 api = NinjaAPI(
