@@ -7,7 +7,9 @@ from django.urls import URLPattern, URLResolver, include, path
 from forestall.server.api.urls import urls as api_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("forestall.server.people.signin_urls")),
     path("api/v1/", api_urls),
     path("", include("forestall.server.console.urls")),
 ]
+
+handler429 = "forestall.server.console.views.common.too_many"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from forestall.server.console.views import (
+    account,
     checks,
     common,
     device,
@@ -55,6 +56,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reports/", reports.reports, name="reports"),
     path("reports/<slug:number>/", reports.report, name="report"),
     path("reports/<slug:number>.pdf", reports.report_pdf, name="report_pdf"),
+    path("account/", account.account, name="account"),
+    path("account/secure/", account.secure, name="account_secure"),
+    path("account/sessions/end", account.sessions_end, name="account_sessions_end"),
+    path("account/sessions/<int:pk>/end", account.session_end, name="account_session_end"),
     path("search", search.search, name="search"),
     path("theme", common.theme, name="theme"),
     path("keys", common.keys, name="keys"),

@@ -12,6 +12,21 @@ from django.utils import timezone as clock
 
 from forestall.server.people.roles import Role
 from forestall.server.people.scope import Permission, ScopedModel
+from forestall.server.people.signin_models import CacheEntry, SignInEvent
+
+__all__ = [
+    "ApiToken",
+    "CacheEntry",
+    "Client",
+    "Contact",
+    "CustomRole",
+    "Grant",
+    "OperatingModel",
+    "Person",
+    "RolePolicy",
+    "SignInEvent",
+    "Site",
+]
 
 ROLE_CHOICES = [(role.value, role.words) for role in Role]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse, HttpResponseRedirect
+from datetime import timedelta
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from forestall.server.console.access import SIGNED_IN, PageRequest, page
@@ -10,6 +14,7 @@ from forestall.server.console.shell import THEMES, render_page
 from forestall.server.console.specimens import specimens
 
 YEAR = 365 * 86400
+LIMIT_SECONDS = 60
 
 
 @page(permission=SIGNED_IN, methods=("POST",))
@@ -33,3 +38,12 @@ def keys(request: PageRequest) -> HttpResponse:
 def styleguide(request: PageRequest) -> HttpResponse:
     """Every part in every state, in both themes."""
     return render_page(request, "styleguide", {"specimens": specimens()}, section="", title="Style guide", live=False)
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    """allauth's limits, all of them per minute: said with when to try again."""
+    again = timezone.now() + timedelta(seconds=LIMIT_SECONDS)
+    response = render(request, "429.html", {"again": again}, status=429)
+    response["Retry-After"] = str(LIMIT_SECONDS)
+    response["Cache-Control"] = "no-store"
+    return response
