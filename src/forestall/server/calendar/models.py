@@ -55,6 +55,10 @@ class MaintenanceWindow(ScopedModel):
     minutes = models.PositiveIntegerField()
     rrule = models.CharField(max_length=200, blank=True)
     """RFC 5545 RRULE value; empty: once."""
+    purpose = models.CharField(max_length=300, blank=True)
+    """What is done in it, for the client's people too."""
+    notice_hours = models.PositiveSmallIntegerField(default=0)
+    """How long before its first time the client is to know of it. 0: no promise."""
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=150)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -100,6 +100,9 @@ def _clock_text(seconds: int) -> str:
 DEFAULT_WEEK = Week.parse({name: [["09:00", "17:30"]] for name in WEEKDAYS[:5]})
 """Monday to Friday 09:00–17:30: what a client has until someone sets other hours."""
 
+ALWAYS = Week.parse({name: [["00:00", "24:00"]] for name in WEEKDAYS})
+"""Around the clock."""
+
 
 @lru_cache(maxsize=256)
 def public_holidays(country: str, region: str) -> Mapping[date, str]:
@@ -184,6 +187,22 @@ class WorkingTime:
     """Days on which this client is closed besides: date → why."""
     note: str = ""
     """What is missing from this calendar, in words for people; empty when it is complete."""
+
+    def around_the_clock(self) -> WorkingTime:
+        """A calendar in the same time zone in which every second counts."""
+        return WorkingTime(timezone=self.timezone, week=ALWAYS)
+
+    @property
+    def is_always(self) -> bool:
+        """Whether every second counts."""
+        return self.week == ALWAYS and not self.closed and not self.holidays
+
+    def day_in_words(self, day: date) -> str:
+        """``09:00 to 12:30, 13:00 to 17:30``, ``public holiday: Christmas Day``, ``closed: move``, ``weekend``."""
+        spans, why = self._day(day)
+        if not spans:
+            return why
+        return ", ".join(f"{_clock_text(start)} to {_clock_text(end)}" for start, end in spans)
 
     def seconds_between(self, start: datetime, end: datetime, pauses: Sequence[Pause] = ()) -> float:
         """Working seconds from ``start`` up to ``end``, exact; 0 when ``end`` is not after ``start``."""

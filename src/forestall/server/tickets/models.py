@@ -13,6 +13,9 @@ from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client, Person, Site
 from forestall.server.people.scope import Permission, ScopedModel
 from forestall.server.tickets.rules import Priority
+from forestall.server.tickets.sla_models import SlaTarget, SlaTier
+
+__all__ = ["SlaTarget", "SlaTier"]
 
 
 class TicketState(models.TextChoices):

@@ -77,13 +77,18 @@ class ClockSet:
 
 
 def clocks_of(*, scope: Scope, tickets: Iterable[Ticket]) -> dict[int, ClockSet]:
-    """Ticket number → its clocks, in three queries however many tickets there are (load their clients with them)."""
+    """Ticket number → its clocks, in three queries however many tickets there are (load client and site with
+    them: a ticket counts by the time zone and holidays of its site)."""
     listed = list(tickets)
-    works = working_times(scope=scope, clients={ticket.client_id: ticket.client for ticket in listed}.values())
+    sites = {}
+    for ticket in listed:
+        ticket.site.client = ticket.client  # the same one, loaded already
+        sites[ticket.site_id] = ticket.site
+    works = working_times(scope=scope, sites=sites.values())
     pauses: dict[int, list[TicketPause]] = defaultdict(list)
     for pause in TicketPause.objects.visible_to(scope).filter(ticket__in=[ticket.number for ticket in listed]):
         pauses[pause.ticket_id].append(pause)
-    return {ticket.number: _clocks(ticket, pauses[ticket.number], works[ticket.client_id]) for ticket in listed}
+    return {ticket.number: _clocks(ticket, pauses[ticket.number], works[ticket.site_id]) for ticket in listed}
 
 
 def _clocks(ticket: Ticket, rows: list[TicketPause], work: WorkingTime) -> ClockSet:

@@ -224,26 +224,35 @@ def owner_by_rules(
     *, rules: Sequence[Routing], client_id: object, site_id: object, kind: str, risk: Risk
 ) -> int | None:
     """The owner of the most particular rule that takes this: site before client, then kind, then risk."""
-    fitting = [
-        rule
-        for rule in rules
+    ordered = routing_order(
+        rules=dict(enumerate(rules)), client_id=client_id, site_id=site_id, kind=kind, risk=risk
+    )
+    return rules[ordered[0]].owner_id if ordered else None
+
+
+def routing_order(
+    *, rules: Mapping[int, Routing], client_id: object, site_id: object, kind: str, risk: Risk
+) -> list[int]:
+    """Keys of the rules that take this, the most particular first."""
+    fitting = {
+        key: rule
+        for key, rule in rules.items()
         if rule.client_id in {None, client_id}
         and rule.site_id in {None, site_id}
         and rule.kind in {"", kind}
         and (rule.minimum_risk is None or risk.rank <= rule.minimum_risk.rank)
-    ]
-    best = min(
+    }
+    return sorted(
         fitting,
-        key=lambda rule: (
-            rule.site_id is None,
-            rule.client_id is None,
-            not rule.kind,
-            rule.minimum_risk is None,
-            rule.order,
+        key=lambda key: (
+            fitting[key].site_id is None,
+            fitting[key].client_id is None,
+            not fitting[key].kind,
+            fitting[key].minimum_risk is None,
+            fitting[key].order,
+            key,
         ),
-        default=None,
     )
-    return best.owner_id if best else None
 
 
 def rank_key(*, priority: Priority, view: ClockView, opened_at: datetime) -> tuple[int, float, int, datetime]:

@@ -21,16 +21,13 @@ from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.services import evidence_append
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.services import event_record
-from forestall.server.people.models import Client, Grant, Person, Site
+from forestall.server.people.models import Client, Person
 from forestall.server.people.queries import scope_of
-from forestall.server.people.roles import Role
 from forestall.server.people.scope import Permission, Scope
-from forestall.server.tickets import queries
+from forestall.server.tickets import queries, routing, sla
 from forestall.server.tickets.models import (
     DONE_STATES,
     EventKind,
-    RoutingRule,
-    SlaPolicy,
     Ticket,
     TicketAlert,
     TicketEvent,
@@ -40,9 +37,7 @@ from forestall.server.tickets.models import (
 from forestall.server.tickets.rules import (
     ClockKind,
     Priority,
-    Routing,
     clock_view,
-    owner_by_rules,
     priority_of,
     sla_targets,
     warning_due,
@@ -301,55 +296,6 @@ def ticket_reopen(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -
     return _reopen(ticket, reason=reason, by=scope.who, now=now)
 
 
-@transaction.atomic
-def routing_rule_add(
-    *,
-    owner: Person,
-    scope: Scope,
-    client: Client | None = None,
-    site: Site | None = None,
-    kind: str = "",
-    minimum_risk: Risk | None = None,
-    order: int = 0,
-) -> RoutingRule:
-    """Who gets which tickets. A rule for every client needs a scope of every client."""
-    scope.require(Permission.CLIENT_CHANGE)
-    if site is not None:
-        site = Site.objects.visible_to(scope).select_related("client").get(pk=site.pk)
-        client = site.client if site else None
-        scope.require(Permission.CLIENT_CHANGE, on=site)
-    elif client is not None:
-        client = Client.objects.visible_to(scope).get(pk=client.pk)
-        scope.require(Permission.CLIENT_CHANGE, on=client)
-    elif not scope.everywhere(Permission.CLIENT_CHANGE):
-        raise TicketError("client: only someone responsible for every client can route all of them")
-    rule: RoutingRule = RoutingRule.objects.create(
-        client=client, site=site, kind=kind, minimum_risk=minimum_risk or "", owner=owner, order=order
-    )
-    return rule
-
-
-@transaction.atomic
-def sla_policy_set(
-    *, client: Client, priority: Priority, response_minutes: int, resolution_minutes: int, scope: Scope
-) -> SlaPolicy:
-    """What was agreed with a client for a priority, in working minutes. Holds for tickets opened from now on."""
-    scope.require(Permission.CLIENT_CHANGE)
-    if not 0 < response_minutes <= resolution_minutes:
-        raise TicketError(
-            f"response_minutes: {response_minutes} is not between 1 and resolution_minutes ({resolution_minutes})"
-        )
-    seen = Client.objects.visible_to(scope).get(pk=client.pk)
-    scope.require(Permission.CLIENT_CHANGE, on=seen)
-    policy, _made = SlaPolicy.objects.visible_to(scope).update_or_create(
-        client=seen,
-        priority=priority,
-        defaults={"response_minutes": response_minutes, "resolution_minutes": resolution_minutes},
-    )
-    found: SlaPolicy = policy
-    return found
-
-
 # What time does to tickets
 
 
@@ -535,38 +481,13 @@ def _escalate(ticket: Ticket, alert: Alert, now: datetime) -> None:
 
 
 def _policies(client: Client) -> dict[Priority, tuple[int, int]]:
-    return {
-        Priority(policy.priority): (policy.response_minutes, policy.resolution_minutes)
-        for policy in SlaPolicy.objects.visible_to(DESK).filter(client=client)
-    }
+    return sla.targets_of(client=client)
 
 
 def _owner_for(alert: Alert) -> Person | None:
     device = alert.device
-    rules = [
-        Routing(
-            owner_id=rule.owner_id,
-            client_id=rule.client_id,
-            site_id=rule.site_id,
-            kind=rule.kind,
-            minimum_risk=Risk(rule.minimum_risk) if rule.minimum_risk else None,
-            order=rule.order,
-        )
-        for rule in RoutingRule.objects.visible_to(DESK).filter(owner__is_active=True)
-    ]
-    chosen = owner_by_rules(
-        rules=rules, client_id=device.client_id, site_id=device.site_id, kind=alert.kind, risk=Risk(alert.risk)
-    )
-    if chosen is not None:
-        return Person.objects.get(pk=chosen)
-    grant = (
-        Grant.objects.filter(role=Role.OWNER, person__is_active=True)
-        .filter(Q(client=None) | Q(client=device.client, site=None) | Q(site=device.site))
-        .select_related("person")
-        .order_by("person_id")
-        .first()
-    )
-    return grant.person if grant else None
+    answer = routing.who_gets(client=device.client, site=device.site, kind=alert.kind, risk=Risk(alert.risk))
+    return answer.owner
 
 
 def _require_worker(person: Person, ticket: Ticket) -> None:

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from forestall.server.calendar import queries, services
+from forestall.server.calendar.recurrence import Recurrence, Repeat, clock_change_notes, overlaps, recurrence_words
 from forestall.server.calendar.rules import CalendarError
 from forestall.server.calendar.windows import Window, next_window, occurrences, window_at, window_check
+from forestall.server.evidence.models import Entry
 from forestall.server.people.models import Client, Site
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
 from forestall.server.people.scope import NotAllowedError, Scope
@@ -21,6 +23,7 @@ def wall(*parts: int) -> datetime:
     return datetime(*parts)  # noqa: DTZ001
 
 
+NOW = datetime(2026, 2, 20, 9, 0, tzinfo=UTC)
 SUNDAYS = Window(
     name="Patch Sunday",
     timezone="Europe/Berlin",
@@ -164,18 +167,18 @@ def test_an_auditor_changes_nothing(two_clients) -> None:
     munich, _leeds = two_clients
     bob = scope(Role.AUDITOR, munich)
     with pytest.raises(NotAllowedError):
-        services.working_week_set(client=munich.client, hours={}, scope=bob)
+        services.working_week_set(client=munich.client, hours={}, scope=bob, now=NOW)
     with pytest.raises(NotAllowedError):
-        services.closed_day_add(client=munich.client, day=date(2026, 12, 28), why="stocktaking", scope=bob)
+        services.closed_day_add(client=munich.client, day=date(2026, 12, 28), why="stocktaking", scope=bob, now=NOW)
 
 
 def test_hours_and_closed_days_reach_the_clock(two_clients) -> None:
     munich, leeds = two_clients
     alice = Scope.at("alice", 1, ROLE_PERMISSIONS[Role.SERVICE_MANAGER], clients=[munich.client_id])
     with pytest.raises(NotAllowedError, match=r"client\.change at Acme"):  # the hours of a client are not one site's
-        services.working_week_set(client=munich.client, hours={}, scope=scope(Role.OWNER, munich))
-    services.working_week_set(client=munich.client, hours={"monday": [["08:00", "12:00"]]}, scope=alice)
-    services.closed_day_add(client=munich.client, day=date(2026, 11, 23), why="moving house", scope=alice)
+        services.working_week_set(client=munich.client, hours={}, scope=scope(Role.OWNER, munich), now=NOW)
+    services.working_week_set(client=munich.client, hours={"monday": [["08:00", "12:00"]]}, scope=alice, now=NOW)
+    services.closed_day_add(client=munich.client, day=date(2026, 11, 23), why="moving house", scope=alice, now=NOW)
     times = queries.working_times(scope=Scope.system("test"), clients=[munich.client, leeds.client])
     story = times[munich.client_id].explain(berlin("2026-11-23 00:00"), berlin("2026-11-24 00:00"))
     assert [segment.why for segment in story] == ["closed: moving house"]
@@ -186,3 +189,127 @@ def test_a_country_without_known_holidays_leaves_a_note_on_the_clock(two_clients
     munich, _leeds = two_clients
     munich.client.country = "XX"
     assert "country 'XX'" in queries.working_time(scope=Scope.system("test"), client=munich.client).note
+
+
+def test_a_site_abroad_counts_in_its_own_time_zone_and_rests_on_its_own_holidays(two_clients) -> None:
+    """Acme sits in Munich; its shop in Leeds opens on Epiphany, on London time, in Acme's hours."""
+    munich, _leeds = two_clients
+    shop = Site.objects.create(client=munich.client, name="Shop", timezone="Europe/London", country="GB", region="ENG")
+    salzburg = Site.objects.create(client=munich.client, name="Salzburg", country="AT")
+    times = queries.working_times(scope=Scope.system("test"), clients=[munich.client], sites=[munich, shop, salzburg])
+    epiphany, nine = date(2026, 1, 6), datetime(2026, 1, 6, 9, 0, tzinfo=UTC)
+    assert times[munich.pk].day_in_words(epiphany) == times[munich.client_id].day_in_words(epiphany)
+    assert times[munich.pk].day_in_words(epiphany).startswith("public holiday")
+    assert times[shop.pk].day_in_words(epiphany) == "09:00 to 17:30"
+    assert times[shop.pk].resumes_at(nine) == nine
+    assert times[salzburg.pk].note == "", "Bavaria is no region of Austria, and is not asked for there"
+    assert times[salzburg.pk].day_in_words(date(2026, 10, 26)) == "public holiday: National Day"
+    services.closed_day_add(client=munich.client, day=date(2026, 1, 7), why="stocktaking",
+                            scope=Scope.system("test"), now=NOW)  # fmt: skip
+    assert (
+        queries.working_time_of_site(scope=Scope.system("test"), site=shop).day_in_words(date(2026, 1, 7))
+        == "closed: stocktaking"
+    )
+
+
+def test_every_change_of_the_calendar_is_on_record_with_what_was_before(two_clients) -> None:
+    munich, _leeds = two_clients
+    alice = Scope.at("alice", 1, ROLE_PERMISSIONS[Role.SERVICE_MANAGER], clients=[munich.client_id])
+    services.working_week_set(client=munich.client, hours={"monday": [["08:00", "12:00"]]}, scope=alice, now=NOW)
+    services.working_week_set(client=munich.client, hours={"monday": [["08:00", "12:00"]]}, scope=alice, now=NOW)
+    closed = services.closed_day_add(client=munich.client, day=date(2026, 3, 2), why="move", scope=alice, now=NOW)
+    services.closed_day_remove(closed=closed, scope=alice, now=NOW)
+    window = services.window_create(
+        site=munich,
+        name="Patch Sunday",
+        starts_on=date(2026, 3, 1),
+        starts_at="02:30",
+        minutes=90,
+        scope=alice,
+        now=NOW,
+    )
+    services.window_change(window=window, minutes=60, rrule="FREQ=DAILY", scope=alice, now=NOW)
+    services.window_end(window=window, scope=alice, now=NOW)
+    with pytest.raises(CalendarError, match="ended by alice"):
+        services.window_change(window=window, minutes=30, scope=alice, now=NOW)
+    said = [
+        (entry.kind, entry.payload["act"], entry.payload["before"], entry.payload["after"])
+        for entry in Entry.objects.visible_to(Scope.system("test")).order_by("index")
+    ]
+    assert said[0][2]["tuesday"] == [["09:00", "17:30"]]
+    assert said[0][3]["tuesday"] is None
+    assert said[1:3] == [
+        ("calendar:changed", "made", {}, {"why": "move"}),
+        ("calendar:changed", "removed", {"why": "move"}, {}),
+    ]
+    assert said[3][:2] == ("window:changed", "made")
+    assert said[4][2] == {"minutes": 90, "rrule": "", "in words": "once, on Sunday 1 March 2026"}
+    assert said[4][3] == {"minutes": 60, "rrule": "FREQ=DAILY", "in words": "every day"}
+    assert [one[1] for one in said[5:]] == ["removed"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule", "words"),
+    [
+        (Recurrence(Repeat.ONCE), "", "once, on Sunday 1 March 2026"),
+        (Recurrence(Repeat.DAILY), "FREQ=DAILY", "every day"),
+        (Recurrence(Repeat.WEEKDAYS), "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "Monday to Friday"),
+        (
+            Recurrence(Repeat.WEEKLY, days=("SU", "WE")),
+            "FREQ=WEEKLY;BYDAY=WE,SU",
+            "every Wednesday and Sunday",
+        ),
+        (
+            Recurrence(Repeat.MONTHLY, days=("TU",), nth=2, until=date(2026, 12, 31)),
+            "FREQ=MONTHLY;BYDAY=2TU;UNTIL=20261231",
+            "on the second Tuesday of each month until Thursday 31 December 2026",
+        ),
+        (Recurrence(Repeat.MONTHLY, days=("SU",), nth=-1), "FREQ=MONTHLY;BYDAY=-1SU",
+         "on the last Sunday of each month"),
+        (
+            Recurrence(Repeat.OTHER, rule="rrule:freq=weekly;interval=2;byday=su"),
+            "FREQ=WEEKLY;INTERVAL=2;BYDAY=SU",
+            "by the rule FREQ=WEEKLY;INTERVAL=2;BYDAY=SU",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_form_asks_a_rule_says_and_words_tell(asked, rule, words) -> None:
+    assert asked.rrule() == rule
+    window_check(recurrence=rule, first=wall(2026, 3, 1, 2, 30), minutes=60)
+    assert recurrence_words(rule, date(2026, 3, 1)) == words
+    assert Recurrence.read(rule).rrule() == rule
+    assert Recurrence.read(rule).repeat is asked.repeat
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (Recurrence(Repeat.WEEKLY), "choose at least one weekday"),
+        (Recurrence(Repeat.MONTHLY), "choose one weekday"),
+        (Recurrence(Repeat.WEEKLY, days=("XX",)), "'XX' is not one of"),
+        (Recurrence(Repeat.MONTHLY, days=("MO",), nth=9), "nth: 9"),
+        (Recurrence(Repeat.OTHER), "write an RFC 5545 rule"),
+    ],
+)
+def test_a_form_that_lacks_something_is_told_what(asked, complaint) -> None:
+    with pytest.raises(CalendarError, match=complaint):
+        asked.rrule()
+
+
+def test_clock_changes_are_told_before_they_come() -> None:
+    spring, autumn = clock_change_notes(SUNDAYS, datetime(2026, 3, 2, tzinfo=UTC))[:2]
+    assert spring == "Sunday 29 March 2026: the clock skips 02:30, so it starts at 03:30."
+    assert autumn.startswith("Sunday 25 October 2026: the clock changes while it is open, so it ends at 03:00")
+    assert clock_change_notes(SUNDAYS, datetime(2026, 11, 1, tzinfo=UTC))[0].startswith("Sunday 28 March 2027")
+    quiet = Window(name="w", timezone="Europe/Berlin", first=wall(2026, 3, 1, 22), minutes=60, recurrence="FREQ=DAILY")
+    assert clock_change_notes(quiet, datetime(2026, 3, 2, tzinfo=UTC)) == []
+
+
+def test_windows_that_meet_are_named() -> None:
+    nightly = Window(name="nightly", timezone="Europe/Berlin", first=wall(2026, 3, 1, 3), minutes=60,
+                     recurrence="FREQ=DAILY")  # fmt: skip
+    noon = Window(
+        name="noon", timezone="Europe/Berlin", first=wall(2026, 3, 1, 12), minutes=60, recurrence="FREQ=DAILY"
+    )
+    met = overlaps(SUNDAYS, [nightly, noon], datetime(2026, 3, 2, tzinfo=UTC))
+    assert [(window.name, first.start.day) for window, first in met] == [("nightly", 8)]

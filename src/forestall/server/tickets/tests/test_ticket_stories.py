@@ -11,7 +11,7 @@ from forestall.server.evidence.models import Entry
 from forestall.server.people.roles import Role
 from forestall.server.people.scope import NotAllowedError
 from forestall.server.people.services import person_create
-from forestall.server.tickets import queries, services
+from forestall.server.tickets import queries, routing, services, sla
 from forestall.server.tickets.models import Ticket, TicketAlert
 from forestall.server.tickets.rules import ClockKind, ClockState, Priority
 from forestall.server.tickets.services import TicketError
@@ -74,22 +74,24 @@ class TestOpening:
 
     def test_the_most_particular_rule_names_the_owner(self, story: Story) -> None:
         alice = story.scope(story.alice)
-        services.routing_rule_add(owner=story.alice, client=story.acme, scope=alice)
-        services.routing_rule_add(owner=story.bob, client=story.acme, kind="backup_age", scope=alice)
+        routing.routing_rule_add(owner=story.alice, client=story.acme, scope=alice, now=story.now)
+        routing.routing_rule_add(owner=story.bob, client=story.acme, kind="backup_age", scope=alice, now=story.now)
         story.at("09:00").report("fail", kind="backup_age", target="restic")
         assert story.ticket().owner == story.bob
         story.report("fail", kind="cpu", target="")
         assert story.ticket().owner == story.alice
 
     def test_a_client_may_have_agreed_on_other_times(self, story: Story) -> None:
-        services.sla_policy_set(
-            client=story.acme, priority=Priority.URGENT, response_minutes=30, resolution_minutes=60, scope=SYSTEM
-        )
+        sla.sla_policy_set(
+            client=story.acme, priority=Priority.URGENT, response_minutes=30, resolution_minutes=60, scope=SYSTEM,
+            now=story.now,
+        )  # fmt: skip
         story.at("09:00").report("fail")
         assert story.clock().text == "30 min left"
-        services.sla_policy_set(
-            client=story.acme, priority=Priority.URGENT, response_minutes=5, resolution_minutes=6, scope=SYSTEM
-        )
+        sla.sla_policy_set(
+            client=story.acme, priority=Priority.URGENT, response_minutes=5, resolution_minutes=6, scope=SYSTEM,
+            now=story.now,
+        )  # fmt: skip
         assert story.clock().text == "30 min left"  # what was agreed when it was opened
 
     def test_without_any_owner_it_says_so(self, story: Story) -> None:
@@ -225,7 +227,7 @@ class TestClock:
         assert story.at("2026-11-23 10:00").clock().text == "1 h 10 min left"
 
     def test_it_counts_in_the_clients_hours(self, story: Story) -> None:
-        working_week_set(client=story.acme, hours={"monday": [["07:00", "08:00"]]}, scope=SYSTEM)
+        working_week_set(client=story.acme, hours={"monday": [["07:00", "08:00"]]}, scope=SYSTEM, now=story.now)
         story.at("09:00").report("fail")
         assert story.clock().text == "4 h left, resumes Mon 30 Nov 07:00"
 
@@ -383,10 +385,10 @@ class TestPeople:
         assert ticket.owner == story.charlie
 
     def test_a_routing_rule_for_everyone_needs_everyone(self, story: Story) -> None:
-        with pytest.raises(TicketError, match="responsible for every client"):
-            services.routing_rule_add(owner=story.bob, scope=story.scope(story.alice))
+        with pytest.raises(routing.RoutingError, match="responsible for every client"):
+            routing.routing_rule_add(owner=story.bob, scope=story.scope(story.alice), now=story.now)
         root = person_create(username="root", password="correct horse battery", role=Role.OWNER)
-        services.routing_rule_add(owner=root, scope=story.scope(root), minimum_risk=Risk.CRITICAL)
+        routing.routing_rule_add(owner=root, scope=story.scope(root), minimum_risk=Risk.CRITICAL, now=story.now)
 
     @pytest.mark.parametrize(
         ("act", "complaint"),
