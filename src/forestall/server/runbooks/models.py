@@ -30,6 +30,55 @@ class RootRecord(models.Model):
         return f"root version {self.version}"
 
 
+class RevocationRecord(models.Model):
+    """A signed revocation of operators' keys. It belongs to the installation, and stays for ever."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    envelope = models.BinaryField()
+    keys = models.JSONField(default=list)
+    """Key ids."""
+    reason = models.TextField()
+    installed_at = models.DateTimeField()
+    installed_by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["installed_at", "pk"]
+
+    def __str__(self) -> str:
+        return f"revocation of {len(self.keys)} keys"
+
+
+class ProposalState(models.TextChoices):
+    WAITING = "waiting", "waiting for signatures"
+    INSTALLED = "installed", "installed"
+    SUPERSEDED = "superseded", "superseded"
+    WITHDRAWN = "withdrawn", "withdrawn"
+
+
+class AuthorityProposal(models.Model):
+    """A new root or a revocation of keys while holders of root keys sign it. It belongs to the installation."""
+
+    kind = models.CharField(max_length=20)
+    """``root`` or ``revocation``."""
+    digest = models.CharField(max_length=64, unique=True)
+    envelope = models.BinaryField()
+    """With the signatures that are there so far."""
+    state = models.CharField(max_length=20, choices=ProposalState.choices, default=ProposalState.WAITING)
+    missing = models.TextField(blank=True)
+    """Why it is not in force yet, in words."""
+    proposed_at = models.DateTimeField()
+    proposed_by = models.CharField(max_length=150)
+    changed_at = models.DateTimeField()
+    changed_by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["-proposed_at", "-pk"]
+        constraints = [CheckConstraint(condition=Q(state__in=ProposalState.values), name="proposal_state_known")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.digest[:16]}"
+
+
 class RunbookRecord(models.Model):
     """A signed runbook. It belongs to the installation, not to a client."""
 
@@ -135,6 +184,8 @@ class Job(ScopedModel):
     ticket_id = models.BigIntegerField(null=True, blank=True)
     """Number of the ticket it is for."""
     parameters = models.JSONField(default=dict)
+    dry_run = models.BooleanField(default=False)
+    """It only says what it would do."""
     reason = models.TextField()
     state = models.CharField(max_length=20, choices=JobState.choices)
     counter = models.PositiveBigIntegerField()

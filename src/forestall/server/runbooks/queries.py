@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.people.scope import Permission, Scope
+from forestall.server.runbooks import rules
 from forestall.server.runbooks.models import (
     UNDER_WAY,
+    AuthorityProposal,
     Job,
     JobState,
     OrderRecord,
     OrderState,
+    RevocationRecord,
     RootRecord,
     RunbookRecord,
 )
+from forestall.server.runbooks.rules import Reach
+from forestall.trust.authorise import operators_needed
 from forestall.trust.dsse import decode
-from forestall.trust.statements import Invocation, Root, Runbook, StandingOrder, read_statement
+from forestall.trust.statements import Invocation, RiskClass, Root, Runbook, StandingOrder, read_statement
 from forestall.trust.statements import Job as JobStatement
 from forestall.trust.words import describe
 
 _DELIVERY = Scope.system("delivery")
+AUTHORITY_ANNOUNCED = timedelta(days=7)
+"""How long a new root or revocation goes to every device: as long as a spool lasts. Later it goes with commands."""
 
 
 class NoAuthorityError(Exception):
@@ -55,6 +64,29 @@ def root_key_id() -> str:
     envelope = decode(root_envelope())
     holders = read_statement(envelope.body(), Root).root.keys
     return sorted(signature.keyid for signature in envelope.signatures if signature.keyid in holders)[0]
+
+
+def revoked_keys() -> frozenset[str]:
+    """Key ids of operators whose signatures count no more."""
+    return frozenset(key for keys in RevocationRecord.objects.values_list("keys", flat=True) for key in keys)
+
+
+def roots(*, scope: Scope) -> QuerySet[RootRecord]:
+    """Every version of the root, oldest first. NotAllowedError without ``runbook.view``."""
+    scope.require(Permission.RUNBOOK_VIEW)
+    return RootRecord.objects.all()
+
+
+def revocations(*, scope: Scope) -> QuerySet[RevocationRecord]:
+    """Every revocation of keys, oldest first. NotAllowedError without ``runbook.view``."""
+    scope.require(Permission.RUNBOOK_VIEW)
+    return RevocationRecord.objects.all()
+
+
+def proposals(*, scope: Scope) -> QuerySet[AuthorityProposal]:
+    """New roots and revocations of keys, newest first. NotAllowedError without ``authority.change`` everywhere."""
+    scope.require_everywhere(Permission.AUTHORITY_CHANGE)
+    return AuthorityProposal.objects.all()
 
 
 def runbooks(*, scope: Scope) -> QuerySet[RunbookRecord]:
@@ -132,17 +164,67 @@ def job_words(*, scope: Scope, job: Job) -> list[str]:
     )
 
 
+def job_reach(*, scope: Scope, job: Job, now: datetime) -> Reach:
+    """How far the job reaches with the others of its runbook and client, and how many operators that takes.
+
+    Job.DoesNotExist when the scope does not see it. The numbers are of the whole client, sites the scope does not see
+    included: a tenth of a client is a tenth of a client.
+    """
+    job = jobs(scope=scope).get(pk=job.pk)
+    return reach_of(
+        client_id=job.client_id,
+        slug=job.runbook.slug,
+        devices=[job.device_id],
+        needed=operators_needed(root_newest(), RiskClass(job.runbook.risk)),
+        alone=job.dry_run,
+        now=now,
+    )
+
+
+def reach_of(
+    *,
+    client_id: UUID,
+    slug: str,
+    devices: Collection[UUID],
+    needed: int,
+    now: datetime,
+    standing: bool = False,
+    alone: bool = False,
+) -> Reach:
+    """The reach of one more statement over ``devices``, of those that one operator signed for the same runbook: jobs
+    of the last 24 hours, or (``standing``) the standing orders in force.
+
+    ``needed``: operators that its risk class asks for. ``alone``: it counts no others (a dry run changes nothing).
+    """
+    if standing:
+        orders_of = OrderRecord.objects.visible_to(_DELIVERY).filter(client=client_id, runbook__slug=slug)
+        given = orders_of.filter(state=OrderState.IN_FORCE).values_list("devices__id", "signed_by")
+    else:
+        jobs_of = Job.objects.visible_to(_DELIVERY).filter(client=client_id, runbook__slug=slug, order=None)
+        given = jobs_of.filter(dry_run=False, queued_at__gt=now - rules.DAY).values_list("device_id", "signed_by")
+    others = () if alone else given
+    covered = set(devices) | {device for device, signed_by in others if device and len(signed_by) < 2}
+    fleet = Device.objects.visible_to(_DELIVERY).filter(client=client_id, status=DeviceStatus.APPROVED).count()
+    return rules.reach(covered=len(covered), client_devices=fleet, needed=needed)
+
+
 # --- what waits for devices ---
 
 
-def deliveries_for(*, device_ids: Iterable[UUID]) -> dict[UUID, tuple[list[bytes], list[bytes]]]:
+def deliveries_for(
+    *, device_ids: Iterable[UUID], now: datetime | None = None
+) -> dict[UUID, tuple[list[bytes], list[bytes]]]:
     """Device id → (commands by rising counter, documents they rest on), for the devices with something waiting.
 
+    Roots and revocations of keys go first, with everything that waits, and to every device for a week after a change.
     Commands are delivered until their result is here: a reply may be lost, and the device runs each only once. Asked
     every second for all devices, so its cost follows the commands that are open, not the devices.
     """
     wanted = set(device_ids)
     waiting: dict[UUID, tuple[list[bytes], list[bytes]]] = {}
+    authority, news = _authority(now or datetime.now(UTC))
+    if news:
+        waiting = {device_id: ([], list(authority)) for device_id in wanted}
     open_jobs = (
         Job.objects.visible_to(_DELIVERY)
         .filter(state__in=UNDER_WAY)
@@ -152,7 +234,7 @@ def deliveries_for(*, device_ids: Iterable[UUID]) -> dict[UUID, tuple[list[bytes
     for device_id, envelope, runbook_envelope, order_envelope in open_jobs:
         if device_id not in wanted:
             continue
-        commands, documents = waiting.setdefault(device_id, ([], _roots()))
+        commands, documents = waiting.setdefault(device_id, ([], list(authority)))
         commands.append(bytes(envelope))
         _add(documents, runbook_envelope, order_envelope)
     announced = (
@@ -163,7 +245,7 @@ def deliveries_for(*, device_ids: Iterable[UUID]) -> dict[UUID, tuple[list[bytes
     for device_id, state, envelope, revocation, runbook_envelope in announced:
         if device_id not in wanted:
             continue
-        _, documents = waiting.setdefault(device_id, ([], _roots()))
+        _, documents = waiting.setdefault(device_id, ([], list(authority)))
         if state == OrderState.REVOKED:
             _add(documents, revocation)
         else:
@@ -171,9 +253,14 @@ def deliveries_for(*, device_ids: Iterable[UUID]) -> dict[UUID, tuple[list[bytes
     return waiting
 
 
-def _roots() -> list[bytes]:
-    # The whole chain, oldest first: a device that was away follows it step by step.
-    return [bytes(envelope) for envelope in RootRecord.objects.values_list("envelope", flat=True)]
+def _authority(now: datetime) -> tuple[list[bytes], bool]:
+    """Roots and revocations of keys, and whether there is one lately that every device has to hear of."""
+    # The whole chain, oldest first: a device that was away follows it step by step. Revocations are for ever.
+    chain = list(RootRecord.objects.values_list("envelope", "installed_at"))
+    ended = list(RevocationRecord.objects.values_list("envelope", "installed_at"))
+    # Not of the first root: devices pin that one when they enrol.
+    news = any(installed_at > now - AUTHORITY_ANNOUNCED for _, installed_at in [*chain[1:], *ended])
+    return [bytes(envelope) for envelope, _ in [*chain, *ended]], news
 
 
 def _add(documents: list[bytes], *envelopes: bytes | None) -> None:

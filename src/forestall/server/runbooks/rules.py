@@ -23,6 +23,46 @@ ANNOUNCED = timedelta(hours=1)
 """How long a new standing order goes with every reply to its devices."""
 DAY = timedelta(hours=24)
 
+FEW = 5
+"""Devices that one operator's signature may cover at any client, however small."""
+TENTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many of a client's devices the live authority of single operators covers for one runbook."""
+
+    covered: int
+    """Devices, the new ones included."""
+    client_devices: int
+    """Approved devices of the client."""
+    limit: int
+    """Most that one signature may cover."""
+    needed: int
+    """Operators who must sign."""
+
+    @property
+    def is_wide(self) -> bool:
+        return self.covered > self.limit
+
+    @property
+    def percent(self) -> float:
+        """Of the client's devices; a device that is not approved any more may make it more than 100."""
+        return 100 * self.covered / max(1, self.client_devices)
+
+
+def single_signature_limit(client_devices: int) -> int:
+    """Most devices of a client that one operator's signature may cover: a tenth, but at least ``FEW``."""
+    return max(FEW, client_devices // TENTH)
+
+
+def reach(*, covered: int, client_devices: int, needed: int) -> Reach:
+    """The reach, and how many operators it takes: two beyond the limit, if the risk class does not ask for more."""
+    limit = single_signature_limit(client_devices)
+    wide = covered > limit and needed > 0
+    return Reach(covered=covered, client_devices=client_devices, limit=limit, needed=max(needed, 2 if wide else needed))
+
+
 PARAMETER_OF_TRIGGER: dict[str, str] = {
     "disk_space": "volume",
     "inodes": "volume",

@@ -30,11 +30,14 @@ from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks import queries, rules
 from forestall.server.runbooks.models import (
     OPEN_STATES,
+    AuthorityProposal,
     Job,
     JobEvent,
     JobState,
     OrderRecord,
     OrderState,
+    ProposalState,
+    RevocationRecord,
     RootRecord,
     RunbookRecord,
 )
@@ -42,7 +45,7 @@ from forestall.server.tickets import queries as tickets
 from forestall.server.tickets.models import Ticket
 from forestall.server.tickets.services import ticket_note_job
 from forestall.trust import authorise
-from forestall.trust.authorise import Refused
+from forestall.trust.authorise import Refused, RefusedBecause
 from forestall.trust.dsse import EnvelopeError, decode, signers
 from forestall.trust.keys import key_id
 from forestall.trust.sign import wrap_invocation
@@ -51,6 +54,7 @@ from forestall.trust.statements import (
     JobResult,
     ParameterValue,
     Revocation,
+    RiskClass,
     Root,
     Runbook,
     StandingOrder,
@@ -124,6 +128,9 @@ def root_install(*, scope: Scope, envelope: bytes, now: datetime) -> RootRecord:
     known = RootRecord.objects.filter(digest=statement_digest(claimed)).first()
     if known is not None:
         return known
+    gone = sorted(queries.revoked_keys() & set(claimed.operator.keys))
+    if gone:
+        raise RunbooksError(f"the operator's key {gone[0][:16]} was revoked for good: leave it out of the new root")
     current = queries.root_newest() if queries.authority_is_installed() else None
     holders = [signature.keyid for signature in decode(envelope).signatures if signature.keyid in claimed.root.keys]
     try:
@@ -140,7 +147,165 @@ def root_install(*, scope: Scope, envelope: bytes, now: datetime) -> RootRecord:
         expires_at=root.expires_at,
     )
     _on_every_record(now)
+    if current is not None:
+        _drop_what_no_longer_holds(now, "the root that names its operators was replaced")
     return record
+
+
+@transaction.atomic
+def keys_revoke(*, scope: Scope, envelope: bytes, now: datetime) -> RevocationRecord:
+    """End operators' keys for good by a revocation that the root role signed. The same again changes nothing.
+
+    What they alone had signed and no device has begun is cancelled, their standing orders end, and every device is
+    told.
+    """
+    scope.require_everywhere(Permission.AUTHORITY_CHANGE)
+    try:
+        revocation = authorise.read_revocation(root=queries.root_newest(), envelope=envelope)
+    except Refused as refusal:
+        raise RefusedError(refusal) from None
+    if not revocation.keys or revocation.orders:
+        raise RunbooksError("a revocation of keys names keys, and no standing orders: those are revoked by themselves")
+    digest = statement_digest(revocation)
+    known = RevocationRecord.objects.filter(digest=digest).first()
+    if known is not None:
+        return known
+    record = RevocationRecord.objects.create(
+        digest=digest,
+        envelope=envelope,
+        keys=list(revocation.keys),
+        reason=revocation.reason,
+        installed_at=now,
+        installed_by=scope.who,
+    )
+    for client in Client.objects.visible_to(_AUTHORITY).order_by("pk"):
+        payload = {"keys": record.keys, "reason": revocation.reason, "digest": digest, "by": scope.who}
+        evidence_append(client=client, kind=EvidenceKind.KEY_REVOKED, payload=payload, now=now)
+    _drop_what_no_longer_holds(now, "an operator's key was revoked")
+    return record
+
+
+@transaction.atomic
+def authority_submit(*, scope: Scope, envelope: bytes, now: datetime) -> AuthorityProposal:
+    """Take a new root or a revocation of keys, signed by some holders of root keys; in force once enough have signed.
+
+    RunbooksError when it is neither, or signed by nobody it concerns; RefusedError when it cannot come into force
+    whoever signs.
+    """
+    scope.require_everywhere(Permission.AUTHORITY_CHANGE)
+    try:
+        decoded = decode(envelope)
+        kind = {Root.PAYLOAD_TYPE: "root", Revocation.PAYLOAD_TYPE: "revocation"}.get(decoded.payloadType)
+        if kind is None:
+            raise RunbooksError(f"{decoded.payloadType!r} is neither a root nor a revocation")
+        statement: Root | Revocation = read_statement(decoded.body(), Root if kind == "root" else Revocation)
+    except ValueError as error:
+        raise RunbooksError(f"not a signed root or revocation: {error}") from None
+    digest = statement_digest(statement)
+    expected = queries.root_newest().version + 1
+    known = RootRecord.objects.filter(digest=digest).exists()
+    if isinstance(statement, Root) and statement.version != expected and not known:
+        raise RunbooksError(f"root version {statement.version}, expected {expected}: propose it anew from the newest")
+    found = AuthorityProposal.objects.select_for_update(of=("self",)).filter(digest=digest).first()
+    if found is not None and found.state != ProposalState.WAITING:
+        return found
+    if found is not None:
+        envelope = _with_signatures_of(envelope, bytes(found.envelope))
+    envelope = _only_by(envelope, statement)
+    proposal = found or AuthorityProposal(kind=kind, digest=digest, proposed_at=now, proposed_by=scope.who)
+    proposal.envelope, proposal.changed_at, proposal.changed_by = envelope, now, scope.who
+    install = root_install if kind == "root" else keys_revoke
+    try:
+        with transaction.atomic():
+            install(scope=scope, envelope=envelope, now=now)
+        proposal.state, proposal.missing = ProposalState.INSTALLED, ""
+    except RefusedError as refusal:
+        if refusal.because is not RefusedBecause.SIGNATURES_MISSING:
+            raise
+        proposal.missing = str(refusal)
+    proposal.save()
+    if kind == "root" and proposal.state == ProposalState.INSTALLED:
+        others = AuthorityProposal.objects.filter(kind="root", state=ProposalState.WAITING)
+        others.update(state=ProposalState.SUPERSEDED, changed_at=now, changed_by=scope.who)
+    return proposal
+
+
+@transaction.atomic
+def proposal_withdraw(*, scope: Scope, digest: str, now: datetime) -> AuthorityProposal:
+    """Take a proposal off the table. AuthorityProposal.DoesNotExist, or RunbooksError when it waits no more."""
+    scope.require_everywhere(Permission.AUTHORITY_CHANGE)
+    proposal = AuthorityProposal.objects.select_for_update(of=("self",)).get(digest=digest)
+    if proposal.state != ProposalState.WAITING:
+        raise RunbooksError(f"the proposal is {proposal.get_state_display()}: it cannot be withdrawn")
+    proposal.state, proposal.changed_at, proposal.changed_by = ProposalState.WITHDRAWN, now, scope.who
+    proposal.save()
+    return proposal
+
+
+def _only_by(envelope: bytes, statement: Root | Revocation) -> bytes:
+    """The envelope with the valid signatures of root keys alone, old and new. RunbooksError when there is none."""
+    root = queries.root_newest()
+    named = {**root.root.keys, **(statement.root.keys if isinstance(statement, Root) else {})}
+    try:
+        keys = {identifier: bytes.fromhex(public) for identifier, public in named.items()}
+    except ValueError as error:
+        raise RunbooksError(f"the root role names a key that is not hex: {error}") from None
+    _, signed_by = signers(envelope, statement.PAYLOAD_TYPE, keys)
+    if not signed_by:
+        raise RunbooksError("no holder of a root key has signed it")
+    decoded = decode(envelope)
+    kept = {signature.keyid: signature for signature in decoded.signatures if signature.keyid in signed_by}
+    held = msgspec.structs.replace(decoded, signatures=tuple(kept[identifier] for identifier in sorted(kept)))
+    return msgspec.json.encode(held, order="deterministic")
+
+
+def _drop_what_no_longer_holds(now: datetime, why: str) -> None:
+    """Cancel commands and end orders that devices would refuse from now on, and void signatures that count no more."""
+    root, revoked = queries.root_newest(), queries.revoked_keys()
+    counted = frozenset(root.operator.keys) - revoked
+    for order in OrderRecord.objects.visible_to(_AUTHORITY).filter(state=OrderState.IN_FORCE).select_related("client"):
+        try:
+            authorise.authorise_order(
+                root=root,
+                runbooks=_runbooks(order.runbook),
+                envelope=bytes(order.envelope),
+                situation=_situation_of(order, now),
+            )
+        except Refused as refusal:
+            order.state, order.announced = OrderState.REVOKED, False
+            order.revoked_at, order.revoked_by = now, why
+            order.save()
+            payload = {"digest": order.digest, "reason": f"{why}: {refusal.sentence}", "by": _AUTHORITY.who}
+            evidence_append(client=order.client, kind=EvidenceKind.ORDER_REVOKED, payload=payload, now=now)
+            for job in Job.objects.visible_to(_AUTHORITY).filter(order=order, state=JobState.QUEUED):
+                job_cancel(job=job, scope=_AUTHORITY, reason=why, now=now)
+    waiting = Job.objects.visible_to(_AUTHORITY).filter(
+        order=None, state__in=[JobState.QUEUED, JobState.AWAITING_SIGNATURE]
+    )
+    for job in waiting.select_related("device", "runbook"):
+        if not set(job.signed_by) - counted:
+            continue
+        enough = authorise.operators_needed(root, RiskClass(job.runbook.risk))
+        if job.state == JobState.QUEUED and len(counted & set(job.signed_by)) >= enough:
+            continue
+        if job.state == JobState.QUEUED:
+            job_cancel(job=job, scope=_AUTHORITY, reason=why, now=now)
+        else:
+            job.envelope, job.signed_by = b"", []
+            job.save(update_fields=["envelope", "signed_by"])
+            _event(job, what="changed", actor=_AUTHORITY.who, text=f"Its signatures are void: {why}.", now=now)
+
+
+def _situation_of(order: OrderRecord, now: datetime) -> authorise.Situation:
+    statement = queries.order_content(order)
+    return authorise.Situation(
+        device_id=statement.devices[0],
+        client_id=statement.client_id,
+        now=now,
+        local=now,
+        last_counter=0,
+        revoked_keys=queries.revoked_keys(),
+    )
 
 
 @transaction.atomic
@@ -223,9 +388,12 @@ def job_prepare(
     parameters: Mapping[str, ParameterValue],
     reason: str,
     ticket_id: int | None = None,
+    dry_run: bool = False,
     now: datetime,
 ) -> Job:
     """Prepare a job for an operator to sign. ``runbook``: a version of one, or the slug of the newest.
+
+    ``dry_run``: it only says what it would do, and needs the same signatures.
 
     RefusedError when the device would refuse it (parameters), RunbooksError for a device that takes no jobs, an empty
     reason, or the same job open already; DoesNotExist when the scope does not see the device or the ticket.
@@ -250,6 +418,7 @@ def job_prepare(
         parameters=parameters,
         reason=reason,
         counter=counter,
+        dry_run=dry_run,
         now=now,
     )
     job: Job = Job.objects.create(
@@ -260,6 +429,7 @@ def job_prepare(
         runbook=runbook,
         ticket_id=ticket_id,
         parameters=dict(parameters),
+        dry_run=dry_run,
         reason=reason,
         state=JobState.AWAITING_SIGNATURE,
         counter=counter,
@@ -327,13 +497,22 @@ def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
     if job.envelope:
         envelope = _with_signatures_of(envelope, bytes(job.envelope))
     root = queries.root_newest()
-    needed = _asked(authorise.operators_needed, root, statement.risk)
+    _asked(authorise.operators_needed, root, statement.risk, len(statement.devices))
+    reach = queries.job_reach(scope=_LOOP, job=job, now=now)
     operators = {identifier: bytes.fromhex(public) for identifier, public in root.operator.keys.items()}
     _, signed_by = signers(envelope, JobStatement.PAYLOAD_TYPE, operators)
-    if 0 < len(signed_by) < needed:
-        job.envelope, job.signed_by = envelope, sorted(signed_by)
+    counted = authorise.operators_counted(
+        root=root,
+        signed_by=signed_by,
+        risk=statement.risk,
+        client_id=statement.client_id,
+        devices=len(statement.devices),
+        revoked_keys=queries.revoked_keys(),
+    )
+    if 0 < len(counted) < reach.needed:
+        job.envelope, job.signed_by = envelope, sorted(counted)
         job.save(update_fields=["envelope", "signed_by"])
-        text = f"{len(signed_by)} of {needed} operators have signed."
+        text = f"{len(counted)} of {reach.needed} operators have signed{_wide(reach)}."
         _event(job, what="signed", actor=scope.who, text=text, now=now)
         return job
     authorised = _authorised_job(job, envelope, now)
@@ -413,6 +592,7 @@ def job_result_receive(*, device: Device, envelope: bytes, now: datetime) -> Job
     job.result_envelope, job.evidence_reference = envelope, entry.reference
     job.save()
     words = {"succeeded": "Succeeded", "failed": "Failed", "refused": "Refused"}[result.outcome]
+    words = f"Dry run: {words.lower()}" if job.dry_run else words
     code = "" if result.outcome == "succeeded" else f" ({result.code})"
     _tell(
         job,
@@ -510,6 +690,16 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
             envelope=envelope,
             situation=_situation(device, last_counter=0, now=now),
         )
+    reach = queries.reach_of(
+        client_id=devices[0].client_id,
+        slug=record.slug,
+        devices=[device.pk for device in devices],
+        needed=authorise.operators_needed(queries.root_newest(), order.risk, len(devices)),
+        standing=True,
+        now=now,
+    )
+    if len(signed_by) < reach.needed:
+        raise RunbooksError(f"{len(signed_by)} of {reach.needed} operators have signed{_wide(reach)}")
     installed: OrderRecord = OrderRecord.objects.create(
         id=order_id,
         client=devices[0].client,
@@ -545,10 +735,12 @@ def order_revoke(*, scope: Scope, envelope: bytes, now: datetime) -> list[OrderR
     """
     scope.require(Permission.JOB_PREPARE)
     try:
-        revocation: Revocation = authorise.read_revocation(root=queries.root_newest(), envelope=envelope)
+        revocation = _revocation_of_orders(envelope)
+        found = list(queries.orders(scope=scope).filter(digest__in=revocation.orders))
+        for client_id in {str(order.client_id) for order in found}:
+            _revocation_of_orders(envelope, client_id=client_id)
     except Refused as refusal:
         raise RefusedError(refusal) from None
-    found = list(queries.orders(scope=scope).filter(digest__in=revocation.orders))
     if not found:
         raise OrderRecord.DoesNotExist("the revocation names no standing order that is known here")
     for order in found:
@@ -568,6 +760,12 @@ def order_revoke(*, scope: Scope, envelope: bytes, now: datetime) -> list[OrderR
         for job in Job.objects.visible_to(_LOOP).filter(order=order, state=JobState.QUEUED):
             job_cancel(job=job, scope=_LOOP, reason="its standing order was revoked", now=now)
     return found
+
+
+def _revocation_of_orders(envelope: bytes, client_id: str | None = None) -> Revocation:
+    return authorise.read_revocation(
+        root=queries.root_newest(), envelope=envelope, revoked_keys=queries.revoked_keys(), client_id=client_id
+    )
 
 
 def orders_consider_by_id(*, ticket_id: int | str, now: datetime) -> Job | None:
@@ -723,7 +921,22 @@ def _runbooks(record: RunbookRecord) -> dict[str, Runbook]:
 
 def _situation(device: Device, *, last_counter: int, now: datetime) -> authorise.Situation:
     return authorise.Situation(
-        device_id=str(device.pk), client_id=str(device.client_id), now=now, local=now, last_counter=last_counter
+        device_id=str(device.pk),
+        client_id=str(device.client_id),
+        now=now,
+        local=now,
+        last_counter=last_counter,
+        revoked_keys=queries.revoked_keys(),
+    )
+
+
+def _wide(reach: rules.Reach) -> str:
+    """In words, when it is more than one signature may cover; else empty."""
+    if not reach.is_wide:
+        return ""
+    return (
+        f"; with it one runbook reaches {reach.covered} of the client's {reach.client_devices} devices, and one "
+        f"signature covers {reach.limit}"
     )
 
 
@@ -757,6 +970,7 @@ def _job_statement(
     parameters: Mapping[str, ParameterValue],
     reason: str,
     counter: int,
+    dry_run: bool,
     now: datetime,
 ) -> JobStatement:
     return JobStatement(
@@ -769,6 +983,7 @@ def _job_statement(
         expires_at=now + rules.JOB_LIFE,
         risk=queries.runbook_content(runbook).risk,
         reason=reason,
+        dry_run=dry_run,
     )
 
 
@@ -782,6 +997,7 @@ def _restate(job: Job, now: datetime) -> None:
         parameters=job.parameters,
         reason=job.reason,
         counter=job.counter,
+        dry_run=job.dry_run,
         now=now,
     )
     job.statement, job.expires_at = statement_bytes(statement), statement.expires_at
@@ -799,6 +1015,16 @@ def _renumber_behind(sent: Job, now: datetime) -> None:
     )
     for job in waiting.select_related("device", "runbook").order_by("counter"):
         _restate(job, now)
+
+
+@transaction.atomic
+def jobs_renumber(*, now: datetime) -> int:
+    """Give every job that waits for a signature a new counter, after the devices' were moved on; how many jobs."""
+    waiting = Job.objects.visible_to(_LOOP).filter(state=JobState.AWAITING_SIGNATURE)
+    jobs = list(waiting.select_related("device", "runbook").order_by("counter"))
+    for job in jobs:
+        _restate(job, now)
+    return len(jobs)
 
 
 def _with_signatures_of(envelope: bytes, earlier: bytes) -> bytes:

@@ -476,7 +476,7 @@ def test_revoking_and_considering_interleaved_never_leaves_a_run_behind(office):
 
 def test_deliveries_cost_the_same_number_of_queries_however_many_devices(office, django_assert_num_queries):
     office.submit(office.sign(office.prepare()))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         queries.deliveries_for(device_ids=[office.device.pk, *(UUID(int=number) for number in range(2_000))])
 
 
