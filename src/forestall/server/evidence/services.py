@@ -121,6 +121,20 @@ def evidence_append(
     return created
 
 
+def person_act_append(
+    sender: type[Any],
+    *,
+    client: Client,
+    kind: str,
+    payload: Mapping[str, Any],
+    now: datetime,
+    site_id: UUID | None,
+    **_: Any,
+) -> None:
+    """Append what ``people.record`` says was done to somebody's rights."""
+    evidence_append(client=client, kind=EvidenceKind(kind), payload=payload, now=now, site_id=site_id)
+
+
 @transaction.atomic
 def payload_erase(*, entry: Entry, scope: Scope, reason: str, now: datetime) -> Entry:
     """Erase what an entry says, and who signed it; its leaf and every proof stay. Returns the entry that says so.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import OperationalError
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
-from forestall.server.people.models import ApiToken, Client, Contact, Grant, Person, RolePolicy, Site
+from forestall.server.people import rules
+from forestall.server.people.models import ApiToken, Client, Contact, CustomRole, Grant, Person, RolePolicy, Site
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
 from forestall.server.people.scope import EVERYWHERE, NOWHERE, Permission, Place, Scope
 from forestall.server.people.services import token_digest
@@ -36,6 +39,9 @@ def scope_of(person: Person, *, token: ApiToken | None = None, now: datetime | N
         for permission in role_permissions(grant):
             places[permission] = places.get(permission, NOWHERE) | place
     scope = Scope(who=person.username, person_id=person.pk, places=places)
+    if person.home_client_id is not None:
+        # A client's own person reaches the portal of that client and nothing else, whatever a row may say.
+        scope = scope.narrowed(permissions=rules.PORTAL, place=Place(clients=frozenset({person.home_client_id})))
     if token is None:
         return scope
     kept = _known(token.permissions) if token.permissions else None
@@ -124,3 +130,178 @@ def persons(*, scope: Scope) -> QuerySet[Person]:
     inside = Q(client__in=place.clients) | Q(site__in=place.sites)
     mine = Q(pk__in=Grant.objects.filter(inside).values("person")) | Q(home_client__in=place.clients)
     return every.filter(mine | Q(pk=scope.person_id))
+
+
+# --- what people may do, and who says so ------------------------------------------------------------------------
+
+
+def grant_place(grant: Grant) -> Place:
+    """Where a grant counts."""
+    return _place(grant.client_id, grant.site_id)
+
+
+def grant_powers(grant: Grant) -> rules.Powers:
+    """What a grant gives, and where, whether or not it counts now."""
+    return dict.fromkeys(role_permissions(grant), grant_place(grant))
+
+
+def grant_where(grant: Grant) -> str:
+    """The place in words: ``everywhere``, ``Acme``, ``Acme, Munich``."""
+    if grant.client is None:
+        return "everywhere"
+    return grant.client.name if grant.site is None else f"{grant.client.name}, {grant.site.name}"
+
+
+def grants(*, scope: Scope, now: datetime | None = None) -> QuerySet[Grant]:
+    """The grants that ``scope`` may see: those at places where it sees people, and one's own. With ``now``: without
+    those that have ended by then."""
+    place = scope.place(Permission.PEOPLE_VIEW)
+    found = Grant.objects.select_related("person", "custom", "client", "site")
+    if not place.everywhere:
+        inside = Q(client__in=place.clients) | Q(site__in=list(place.sites))
+        found = found.filter(inside | Q(person=scope.person_id))
+    if now is not None:
+        found = found.filter(Q(until=None) | Q(until__gt=now))
+    return found.order_by("person__username", "client__name", "site__name", "pk")
+
+
+def powers_of(person: Person, *, now: datetime) -> rules.Powers:
+    """What a person's grants give, though they be switched off."""
+    live = Grant.objects.filter(Q(until=None) | Q(until__gt=now), person=person).select_related("custom")
+    return rules.powers_add(grant_powers(grant) for grant in live)
+
+
+def reach_of(person: Person, *, now: datetime) -> Place:
+    """Where whoever changes this person must be allowed to change people: wherever it has a role; without any, its
+    home client, or everywhere for staff."""
+    reach = NOWHERE
+    for grant in Grant.objects.filter(Q(until=None) | Q(until__gt=now), person=person):
+        reach |= grant_place(grant)
+    if reach.is_empty:
+        return _place(person.home_client_id, None)
+    return reach
+
+
+def sees_whole(person: Person, *, scope: Scope, now: datetime) -> bool:
+    """Whether ``scope`` sees people wherever this person has a role, or is that person: then it also sees their
+    tokens, sessions and sign-ins."""
+    if person.pk == scope.person_id:
+        return True
+    return rules.within(reach_of(person, now=now), scope.place(Permission.PEOPLE_VIEW))
+
+
+def may_change_person(person: Person, *, scope: Scope, now: datetime) -> bool:
+    """Whether ``scope`` may change this person: only those who may no more than itself."""
+    place = scope.place(Permission.PEOPLE_CHANGE)
+    return rules.within(reach_of(person, now=now), place) and not rules.exceeding(
+        powers=powers_of(person, now=now), giver=scope
+    )
+
+
+def owners(*, now: datetime) -> QuerySet[Grant]:
+    """The grants by which active people own the installation for good."""
+    return Grant.objects.filter(
+        role=Role.OWNER, client=None, site=None, until=None, person__is_active=True, person__home_client=None
+    )
+
+
+def holders(*, permission: Permission, client: UUID, site: UUID | None = None, now: datetime) -> list[Person]:
+    """The active people who may do it at that place now, by user name."""
+    here = Q(client=None) | Q(client=client, site=None)
+    if site is not None:
+        here |= Q(client=client, site=site)
+    near = Person.objects.filter(is_active=True, pk__in=Grant.objects.filter(here).values("person"))
+    return [one for one in near if scope_of(one, now=now).place(permission).covers(client, site)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One grant, and whether it is why."""
+
+    grant: Grant
+    gives: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why somebody may, or may not, do something at a place."""
+
+    may: bool
+    why: str
+    reasons: list[Reason]
+    """The grants that ``scope`` may see; those that give come first."""
+
+
+def explain(
+    *, person: Person, permission: Permission, client: Client, site: Site | None, scope: Scope, now: datetime
+) -> Explanation:
+    """Why ``person`` may do it at that place, or why not, by the grants that ``scope`` may see or that give it."""
+    may = scope_of(person, now=now).place(permission).covers(client.pk, site.pk if site else None)
+    seen = set(grants(scope=scope).filter(person=person).values_list("pk", flat=True))
+    found = Grant.objects.filter(person=person).select_related("custom", "client", "site")
+    reasons = [_reason(grant, permission, client, site, now) for grant in found.order_by("pk")]
+    reasons = [one for one in reasons if one.gives or one.grant.pk in seen]
+    reasons.sort(key=lambda one: not one.gives)
+    giving = [one.grant for one in reasons if one.gives]
+    where = f"{client.name}, {site.name}" if site else client.name
+    if not person.is_active:
+        why = f"{person.username} is switched off and may do nothing."
+    elif may:
+        named = " and ".join(f"{grant.role_name} ({grant_where(grant)})" for grant in giving)
+        why = f"{person.username} may do {permission} at {where}: {named} {'gives' if len(giving) == 1 else 'give'} it."
+    elif giving:
+        why = f"{person.username} is a client's own person: a role of staff gives them nothing."
+    else:
+        why = f"{person.username} may not do {permission} at {where}: no grant gives it there."
+    return Explanation(may=may, why=why, reasons=reasons)
+
+
+def _reason(grant: Grant, permission: Permission, client: Client, site: Site | None, now: datetime) -> Reason:
+    if grant.until is not None and grant.until <= now:
+        return Reason(grant, gives=False, why=f"ended on {grant.until:%Y-%m-%d %H:%M} UTC")
+    if permission not in role_permissions(grant):
+        return Reason(grant, gives=False, why=f"{grant.role_name} does not include it")
+    if not grant_place(grant).covers(client.pk, site.pk if site else None):
+        return Reason(grant, gives=False, why=f"counts at {grant_where(grant)}, which is not the whole of that place")
+    ends = f" until {grant.until:%Y-%m-%d %H:%M} UTC" if grant.until else ""
+    return Reason(grant, gives=True, why=f"given by {grant.granted_by or 'the server itself'}{ends}")
+
+
+def custom_roles(*, scope: Scope) -> QuerySet[CustomRole]:
+    """The provider's own roles. They belong to the installation: whoever may see people may read them."""
+    scope.require(Permission.PEOPLE_VIEW)
+    return CustomRole.objects.all()
+
+
+def holders_of_roles(*, scope: Scope, now: datetime) -> dict[str, int]:
+    """How many people whom ``scope`` sees hold each role now: by slug, and by number for the provider's own."""
+    found: dict[str, int] = {}
+    live = grants(scope=scope, now=now).order_by()
+    for row in live.values("role", "custom").annotate(people=Count("person", distinct=True)):
+        found[row["role"] or str(row["custom"])] = row["people"]
+    return found
+
+
+def roles_asking_for_factor() -> frozenset[str]:
+    """The roles whose holders must have a second factor: slugs, and numbers of the provider's own."""
+    asking = RolePolicy.objects.filter(mfa_required=True)
+    return frozenset(role or str(custom) for role, custom in asking.values_list("role", "custom"))
+
+
+def with_second_factor(found: QuerySet[Person]) -> QuerySet[Person]:
+    """Persons with ``has_factor``: whether they set up an authenticator app or a passkey."""
+    from allauth.mfa.models import Authenticator
+
+    own = Authenticator.objects.filter(
+        user=OuterRef("pk"), type__in=[Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+    )
+    return found.annotate(has_factor=Exists(own))
+
+
+def grants_by_person(people: Iterable[Person], *, scope: Scope, now: datetime) -> dict[int, list[Grant]]:
+    """The live grants of these people that ``scope`` may see."""
+    found: dict[int, list[Grant]] = {one.pk: [] for one in people}
+    for grant in grants(scope=scope, now=now).filter(person__in=list(found)):
+        found[grant.person_id].append(grant)
+    return found

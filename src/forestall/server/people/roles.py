@@ -68,3 +68,31 @@ ROLE_WORDS: dict[Role, str] = {
     Role.CLIENT_MANAGER: "In the client's portal: health, tickets, reports, calendar; approves work and windows.",
     Role.CLIENT_USER: "In the client's portal: health, own tickets, reports, calendar.",
 }
+
+PERMISSION_WORDS: dict[Permission, str] = {
+    Permission.DEVICE_VIEW: "See devices, their checks, samples and alerts",
+    Permission.DEVICE_APPROVE: "Approve, revoke and enrol devices",
+    Permission.DEVICE_CHANGE: "Change a device's name, role, groups, tags and assets",
+    Permission.CHECK_CHANGE: "Accept what checks found; change routing",
+    Permission.TICKET_VIEW: "See tickets and their clocks",
+    Permission.TICKET_WORK: "Work on tickets: take, comment, resolve",
+    Permission.RUNBOOK_VIEW: "See runbooks, jobs and standing orders",
+    Permission.JOB_PREPARE: "Prepare and cancel jobs (running one still needs an operator's signature)",
+    Permission.AUTHORITY_CHANGE: "Pass on what root and catalogue keys signed",
+    Permission.WINDOW_CHANGE: "Plan maintenance windows",
+    Permission.EVIDENCE_VIEW: "Read and export evidence",
+    Permission.EVIDENCE_ERASE: "Erase what a record says (its proof stays)",
+    Permission.REPORT_VIEW: "See service reports",
+    Permission.CLIENT_VIEW: "See clients: contacts, working hours, SLA",
+    Permission.CLIENT_CHANGE: "Change clients, sites, contacts, working hours and SLA",
+    Permission.CLIENT_EXPORT: "Export everything of a client",
+    Permission.CLIENT_REMOVE: "Remove a client",
+    Permission.PEOPLE_VIEW: "See people and what they may do",
+    Permission.PEOPLE_CHANGE: "Change people, and give what one holds oneself",
+    Permission.SETTINGS_CHANGE: "Change settings of the whole installation: sign-in, mail, webhooks",
+    Permission.PORTAL_VIEW: "In the portal: see devices' health and the calendar",
+    Permission.PORTAL_TICKET: "In the portal: open and follow tickets",
+    Permission.PORTAL_APPROVE: "In the portal: approve work and maintenance windows",
+    Permission.PORTAL_REPORT: "In the portal: see reports",
+}
+"""What each permission lets somebody do, in words."""
