@@ -220,11 +220,10 @@ def alerts(*, state: str, as_json: bool) -> int:
         print_json(found)
         return 0
     titles = {kind["slug"]: kind["title"] for kind in api.get("/checks/kinds")}
-    names = {device["id"]: device["name"] for device in everything(api, "/devices")}
     rows = [
         (
             status_text(one["status"]),
-            names[one["device"]],
+            one["device"]["name"],
             f"{titles[one['kind']]} {one['target']}".strip(),
             one["reason"],
             ago(one["first_seen_at"]),

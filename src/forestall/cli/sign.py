@@ -114,7 +114,7 @@ def runbook_of(api: Api, operator: OperatorFolder, statement: Job) -> Runbook:
     """The runbook that the statement names, signed by the catalogue role of this folder. CommandError if not."""
     if statement.runbook in operator.runbooks:
         return operator.runbooks[statement.runbook]
-    for offered in api.get("/runbooks"):
+    for offered in everything(api, "/runbooks"):
         try:
             envelope = base64.b64decode(offered["envelope"], validate=True)
             runbook, digest = read_runbook(root=operator.root, envelope=envelope)

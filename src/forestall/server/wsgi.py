@@ -18,3 +18,7 @@ if (parent := multiprocessing.parent_process()) is not None:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "forestall.server.settings")
 application = get_wsgi_application()
+
+from forestall.server.api.declared import require_declared  # noqa: E402 - Django stands by now
+
+require_declared()

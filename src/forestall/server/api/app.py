@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, ValidationError
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as RequestError
+from ninja.operation import Operation
+from ninja.renderers import BaseRenderer
 from ninja.security import HttpBearer
 
 from forestall import __version__
+from forestall.server.api.answering import PreconditionError, UnknownParameterError, digest
+from forestall.server.api.bodies import BodyError, StrictParser
 from forestall.server.api.problems import problem
+from forestall.server.api.routing import OpenOperation
+from forestall.server.api.sparse import UnknownFieldError, pruned
 from forestall.server.database.binding import bind
 from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import scope_of, token_row
 from forestall.server.people.scope import NotAllowedError, Scope
 
 log = logging.getLogger(__name__)
-
-
-class ScopedRequest(HttpRequest):
-    """A request whose bearer token was good."""
-
-    auth: Scope
 
 
 class BearerToken(HttpBearer):
@@ -38,12 +40,52 @@ class BearerToken(HttpBearer):
         found = token_row(token=token, now=now)
         if found is None:
             return None
+        request.token, request.person = found, found.person  # type: ignore[attr-defined]
         scope = scope_of(found.person, token=found, now=now)
         bind(scope)
         return scope
 
 
-api = NinjaAPI(
+class JsonRenderer(BaseRenderer):
+    """JSON with whole times (microseconds, ``Z``) and without what JSON has no word for."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return msgspec.json.encode(data, enc_hook=str)
+
+
+class ForestallApi(NinjaAPI):
+    """The API. Answers to GET carry a strong ``ETag``: the state of the thing, a dot, the bytes of the answer."""
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return str(operation.view_func.__name__)
+
+    def create_response(
+        self,
+        request: HttpRequest,
+        data: Any,
+        *,
+        status: int | None = None,
+        temporal_response: HttpResponse | None = None,
+    ) -> HttpResponse:
+        asked = getattr(request, "asked_fields", None)
+        shown = data if asked is None else pruned(data, asked)
+        answer = super().create_response(request, shown, status=status, temporal_response=temporal_response)
+        operation = getattr(request, "operation", None)
+        if isinstance(operation, OpenOperation) and "GET" in operation.methods and answer.status_code == 200:
+            body = digest(answer.content)
+            volatile = operation.manner.volatile
+            if shown is data and not volatile:
+                state = body
+            else:
+                kept = {k: v for k, v in data.items() if k not in volatile} if isinstance(data, dict) else data
+                state = digest(msgspec.json.encode(kept, enc_hook=str))
+            answer["ETag"] = f'"{state}.{body}"'
+        return answer
+
+
+api = ForestallApi(
     title="Forestall",
     version=__version__,
     urls_namespace="api",
@@ -51,6 +93,8 @@ api = NinjaAPI(
     auth=BearerToken(),
     docs_url=None,
     openapi_url="/openapi.json",
+    renderer=JsonRenderer(),
+    parser=StrictParser(),
 )
 
 
@@ -90,8 +134,35 @@ def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
     return problem(413, "Too large", f"A request's body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.")
 
 
+@api.exception_handler(BodyError)
+def wrong_body(request: HttpRequest, error: BodyError) -> HttpResponse:
+    return problem(error.status, error.title, str(error))
+
+
+@api.exception_handler(UnknownParameterError)
+@api.exception_handler(UnknownFieldError)
+def wrong_query(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problem(422, "Wrong request", str(error))
+
+
+@api.exception_handler(PreconditionError)
+def wrong_precondition(request: HttpRequest, error: PreconditionError) -> HttpResponse:
+    return problem(400, "Wrong request", str(error))
+
+
+@api.exception_handler(IntegrityError)
+def conflict(request: HttpRequest, error: IntegrityError) -> HttpResponse:
+    # Two did the same at once, and the database took one of them: nothing of the other stays.
+    if connection.in_atomic_block:
+        transaction.set_rollback(True)
+    log.info("conflict at %s %s: %s", request.method, request.path, error)
+    return problem(409, "Cannot be done now", "It contradicts something that is there already: look again.")
+
+
 @api.exception_handler(OperationalError)
 def storage_failed(request: HttpRequest, error: OperationalError) -> HttpResponse:
+    if connection.in_atomic_block:
+        transaction.set_rollback(True)
     # A full disk, above all: nothing was changed, and the same request may be made again.
     log.error("storage failed at %s %s: %s", request.method, request.path, error)
     return problem(503, "Storage failed", f"Nothing was changed: {error}.")

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from django.http import HttpRequest
-from ninja import Field, Query, Schema
+from ninja import Field, Query
 from pydantic import AfterValidator
 
 from forestall.server.api.paging import DEFAULT, MOST
+from forestall.server.api.schema import Schema
 from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.people.scope import Permission, Scope
 

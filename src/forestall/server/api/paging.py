@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from django.db.models import Model, Q, QuerySet
-from ninja import Schema
+
+from forestall.server.api.schema import Schema
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
@@ -19,6 +20,11 @@ DEFAULT = 100
 
 class CursorError(ValueError):
     """A cursor that this server did not give."""
+
+
+def ordered(ordering: str, *then: str) -> tuple[str, ...]:
+    """What ``ordering=-name`` means for ``page(order=...)``: that field, and what decides where it is equal."""
+    return (ordering, *(one for one in then or ("pk",) if one.lstrip("-") != ordering.lstrip("-")))
 
 
 class Page(Schema, Generic[T]):
@@ -40,12 +46,12 @@ def page(
     fields = [name.lstrip("-") for name in order]
     rows = queryset.order_by(*order)
     if cursor:
-        rows = rows.filter(_after(order, _decode(cursor, len(fields))))
+        rows = rows.filter(_after(order, _decode(cursor, order)))
     found = list(rows[: limit + 1])
     more = len(found) > limit
     return {
         "items": [shape(row) for row in found[:limit]],
-        "next_cursor": _encode([_value(found[limit - 1], name) for name in fields]) if more else None,
+        "next_cursor": _encode(order, [_value(found[limit - 1], name) for name in fields]) if more else None,
     }
 
 
@@ -66,15 +72,17 @@ def _value(row: Model, path: str) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _encode(values: Sequence[str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+def _encode(order: Sequence[str], values: Sequence[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([",".join(order), *values]).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, size: int) -> list[str]:
+def _decode(cursor: str, order: Sequence[str]) -> list[str]:
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
-    if not isinstance(values, list) or len(values) != size or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise CursorError(f"cursor: {cursor[:80]!r} was not given by this list")
-    return values
+    if values[:1] != [",".join(order)] or len(values) != len(order) + 1:
+        raise CursorError(f"cursor: {cursor[:80]!r} was not given by this list in this order")
+    return values[1:]

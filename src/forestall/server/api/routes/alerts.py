@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Field
 
 from forestall.server.alerts import queries
 from forestall.server.alerts.models import Alert, AlertState
-from forestall.server.api.asking import PagingQuery, scope_of_request
-from forestall.server.api.paging import Page, page
+from forestall.server.api.asking import KnownKind, PagingQuery
+from forestall.server.api.paging import Page, ordered, page
+from forestall.server.api.routes.devices import Named
+from forestall.server.api.routing import ApiRequest, Routes
+from forestall.server.api.schema import Schema
+from forestall.server.checks.result import Risk
 from forestall.server.people.scope import Permission
 
-router = Router(tags=["alerts"])
+router = Routes(tags=["alerts"])
 
 
 class AlertOut(Schema):
     id: int
-    device: UUID
+    device: Named
     check: int | None
     kind: str
     target: str
@@ -36,17 +39,24 @@ class AlertOut(Schema):
     ticket: int | None
 
 
-@router.get("/alerts", response=Page[AlertOut], summary="List alerts, newest first")
+@router.get("/alerts", allow=Permission.DEVICE_VIEW, response=Page[AlertOut], summary="List alerts, newest first")
 def alert_list(
-    request: HttpRequest, paging: PagingQuery, state: AlertState | None = None, device: UUID | None = None
+    request: ApiRequest,
+    paging: PagingQuery,
+    state: AlertState | None = None,
+    client: UUID | None = None,
+    device: UUID | None = None,
+    kind: KnownKind | None = None,
+    risk: Risk | None = None,
+    ordering: Literal["-id", "id", "-first_seen_at", "first_seen_at"] = "-id",
 ) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    scope = request.scope
     found = queries.alerts(scope=scope).select_related("ticket_alert")
     if state:
         found = found.filter(state=state)
-    if device is not None:
-        found = found.filter(device=device)
-    return page(found, shape=_alert, cursor=paging.cursor, limit=paging.limit)
+    wanted = {"device__client": client, "device": device, "kind": kind, "risk": risk}
+    found = found.filter(**{name: value for name, value in wanted.items() if value is not None})
+    return page(found, shape=_alert, cursor=paging.cursor, limit=paging.limit, order=ordered(ordering))
 
 
 def _alert(alert: Alert) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
     joined = getattr(alert, "ticket_alert", None)
     return {
         "id": alert.pk,
-        "device": alert.device_id,
+        "device": alert.device,
         "check": alert.check_row_id,
         "ticket": joined.ticket_id if joined else None,
         **{name: getattr(alert, name) for name in fields},

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Field
 
-from forestall.server.api.asking import KnownKind, PagingQuery, current_time, scope_of_request
-from forestall.server.api.paging import Page, page
+from forestall.server.api.asking import KnownKind, PagingQuery, current_time
+from forestall.server.api.paging import Page, ordered, page
 from forestall.server.api.routes.devices import Named, ReasonIn
+from forestall.server.api.routing import ApiRequest, Routes
+from forestall.server.api.schema import Schema
 from forestall.server.checks import queries, services
 from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.models import Check
-from forestall.server.checks.result import Status
+from forestall.server.checks.result import Risk, Status
 from forestall.server.people.scope import Permission
 
-router = Router(tags=["checks"])
+router = Routes(tags=["checks"])
 
 
 class CheckOut(Schema):
@@ -61,26 +62,39 @@ class KindOut(Schema):
     runbooks: list[str]
 
 
-@router.get("/checks", response=Page[CheckOut], summary="List checks")
+@router.get("/checks", allow=Permission.DEVICE_VIEW, response=Page[CheckOut], summary="List checks")
 def check_list(
-    request: HttpRequest,
+    request: ApiRequest,
     paging: PagingQuery,
+    client: UUID | None = None,
+    site: UUID | None = None,
     device: UUID | None = None,
     kind: KnownKind | None = None,
     status: Status | None = None,
     target: str | None = None,
+    risk: Risk | None = None,
+    ordering: Literal["device__name", "-device__name", "since", "-since", "due_at", "-due_at"] = "device__name",
 ) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
-    wanted = {"device": device, "kind": kind, "status": status, "target": target}
+    scope = request.scope
+    wanted = {
+        "device": device,
+        "kind": kind,
+        "status": status,
+        "target": target,
+        "risk": risk,
+        "device__client": client,
+        "device__site": site,
+    }
     found = queries.checks(scope=scope).filter(**{name: value for name, value in wanted.items() if value is not None})
     return page(
-        found, shape=_check, cursor=paging.cursor, limit=paging.limit, order=("device__name", "kind", "target", "pk")
+        found, shape=_check, cursor=paging.cursor, limit=paging.limit, order=ordered(ordering, "kind", "target", "pk")
     )
 
 
-@router.get("/checks/kinds", response=list[KindOut], summary="Every kind of check, in words")
-def kind_list(request: HttpRequest) -> list[dict[str, Any]]:
-    scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get(
+    "/checks/kinds", allow=Permission.DEVICE_VIEW, response=list[KindOut], summary="Every kind of check, in words"
+)
+def kind_list(request: ApiRequest) -> list[dict[str, Any]]:
     return [
         {
             "slug": kind.slug,
@@ -96,30 +110,42 @@ def kind_list(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-@router.get("/checks/{check_id}", response=CheckOut, summary="Show a check")
-def check_show(request: HttpRequest, check_id: int) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get("/checks/{check_id}", allow=Permission.DEVICE_VIEW, response=CheckOut, summary="Show a check")
+def check_show(request: ApiRequest, check_id: int) -> dict[str, Any]:
+    scope = request.scope
     return _check(queries.checks(scope=scope).get(pk=check_id))
 
 
-@router.get("/checks/{check_id}/changes", response=Page[ChangeOut], summary="How a check changed, newest first")
-def change_list(request: HttpRequest, check_id: int, paging: PagingQuery) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get(
+    "/checks/{check_id}/changes",
+    allow=Permission.DEVICE_VIEW,
+    response=Page[ChangeOut],
+    summary="How a check changed, newest first",
+)
+def change_list(request: ApiRequest, check_id: int, paging: PagingQuery) -> dict[str, Any]:
+    scope = request.scope
     check = queries.checks(scope=scope).get(pk=check_id)
     found = queries.changes(scope=scope).filter(check_row=check)
     return page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit)
 
 
-@router.post("/checks/{check_id}/accept", response=CheckOut, summary="Accept a target as it is, with the reason")
-def check_accept(request: HttpRequest, check_id: int, body: ReasonIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.CHECK_CHANGE)
+@router.post(
+    "/checks/{check_id}/accept",
+    allow=Permission.CHECK_CHANGE,
+    response=CheckOut,
+    summary="Accept a target as it is, with the reason",
+)
+def check_accept(request: ApiRequest, check_id: int, body: ReasonIn) -> dict[str, Any]:
+    scope = request.scope
     check = queries.checks(scope=scope).get(pk=check_id)
     return _check(services.target_accept(check=check, scope=scope, reason=body.reason, now=current_time()))
 
 
-@router.post("/checks/{check_id}/reject", response=CheckOut, summary="Take an acceptance back")
-def check_reject(request: HttpRequest, check_id: int) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.CHECK_CHANGE)
+@router.post(
+    "/checks/{check_id}/reject", allow=Permission.CHECK_CHANGE, response=CheckOut, summary="Take an acceptance back"
+)
+def check_reject(request: ApiRequest, check_id: int) -> dict[str, Any]:
+    scope = request.scope
     check = queries.checks(scope=scope).get(pk=check_id)
     return _check(services.target_reject(check=check, scope=scope, now=current_time()))
 

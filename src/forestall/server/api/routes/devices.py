@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db.models import Count
-from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Field
 
-from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
-from forestall.server.api.paging import Page, page
+from forestall.server.api.asking import PagingQuery, current_time
+from forestall.server.api.paging import Page, ordered, page
+from forestall.server.api.routing import ApiRequest, Routes
+from forestall.server.api.schema import Schema
 from forestall.server.certificates import ca_fingerprint
 from forestall.server.checks.queries import checks
 from forestall.server.home import current_home, intake_address
@@ -24,7 +25,7 @@ from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks.queries import root_key_id
 from forestall.wire.facts import to_plain
 
-router = Router(tags=["devices"])
+router = Routes(tags=["devices"])
 
 ENROLMENT_LIFETIME = timedelta(hours=24)
 
@@ -96,9 +97,9 @@ class ReasonIn(Schema):
     reason: str = Field(min_length=1, max_length=500)
 
 
-@router.get("/clients", response=Page[ClientOut], summary="List clients")
-def client_list(request: HttpRequest, paging: PagingQuery) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get("/clients", allow=Permission.DEVICE_VIEW, response=Page[ClientOut], summary="List clients")
+def client_list(request: ApiRequest, paging: PagingQuery) -> dict[str, Any]:
+    scope = request.scope
     found = people.clients(scope=scope)
     return page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
 
@@ -109,34 +110,40 @@ class PlaceIn(Schema):
     region: str = Field("", max_length=10, description="As the holidays library names it: `BY`, `ENG`.")
 
 
-@router.post("/clients/{client_id}/place", response=ClientOut, summary="Say where a client is: its clocks count by it")
-def client_place(request: HttpRequest, client_id: UUID, body: PlaceIn) -> Any:
-    scope = scope_of_request(request, Permission.PEOPLE_CHANGE)
+@router.post(
+    "/clients/{client_id}/place",
+    allow=Permission.PEOPLE_CHANGE,
+    response=ClientOut,
+    summary="Say where a client is: its clocks count by it",
+)
+def client_place(request: ApiRequest, client_id: UUID, body: PlaceIn) -> Any:
+    scope = request.scope
     client = people.clients(scope=scope).get(pk=client_id)
     return people_services.client_place(
         client=client, timezone=body.timezone, country=body.country, region=body.region, scope=scope
     )
 
 
-@router.get("/sites", response=Page[SiteOut], summary="List sites")
-def site_list(request: HttpRequest, paging: PagingQuery, client: UUID | None = None) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get("/sites", allow=Permission.DEVICE_VIEW, response=Page[SiteOut], summary="List sites")
+def site_list(request: ApiRequest, paging: PagingQuery, client: UUID | None = None) -> dict[str, Any]:
+    scope = request.scope
     found = people.sites(scope=scope)
     if client is not None:
         found = found.filter(client=client)
     return page(found, shape=_site, cursor=paging.cursor, limit=paging.limit, order=("client__name", "name", "pk"))
 
 
-@router.get("/devices", response=Page[DeviceOut], summary="List devices")
+@router.get("/devices", allow=Permission.DEVICE_VIEW, response=Page[DeviceOut], summary="List devices")
 def device_list(
-    request: HttpRequest,
+    request: ApiRequest,
     paging: PagingQuery,
     client: UUID | None = None,
     site: UUID | None = None,
     status: DeviceStatus | None = None,
     search: str | None = None,
+    ordering: Literal["name", "-name", "enrolled_at", "-enrolled_at"] = "name",
 ) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    scope = request.scope
     found = queries.devices(scope=scope)
     if client is not None:
         found = found.filter(client=client)
@@ -146,38 +153,53 @@ def device_list(
         found = found.filter(status=status)
     if search:
         found = found.filter(name__icontains=search)
-    answer = page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
+    answer = page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=ordered(ordering))
     counts = _status_counts(scope, [device.pk for device in answer["items"]])
     answer["items"] = [_device(device, counts.get(device.pk, {})) for device in answer["items"]]
     return answer
 
 
-@router.get("/devices/{device_id}", response=DeviceOut, summary="Show a device")
-def device_show(request: HttpRequest, device_id: UUID) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get("/devices/{device_id}", allow=Permission.DEVICE_VIEW, response=DeviceOut, summary="Show a device")
+def device_show(request: ApiRequest, device_id: UUID) -> dict[str, Any]:
+    scope = request.scope
     device = queries.devices(scope=scope).get(pk=device_id)
     return _device(device, _status_counts(scope, [device.pk]).get(device.pk, {}))
 
 
-@router.post("/devices/{device_id}/approve", response=DeviceOut, summary="Approve a pending device")
-def device_approve(request: HttpRequest, device_id: UUID) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_APPROVE)
+@router.post(
+    "/devices/{device_id}/approve",
+    allow=Permission.DEVICE_APPROVE,
+    response=DeviceOut,
+    summary="Approve a pending device",
+)
+def device_approve(request: ApiRequest, device_id: UUID) -> dict[str, Any]:
+    scope = request.scope
     device = queries.devices(scope=scope).get(pk=device_id)
     services.device_approve(device=device, scope=scope, now=current_time())
     return _device(device, {})
 
 
-@router.post("/devices/{device_id}/revoke", response=DeviceOut, summary="End a device's access for good")
-def device_revoke(request: HttpRequest, device_id: UUID, body: ReasonIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_APPROVE)
+@router.post(
+    "/devices/{device_id}/revoke",
+    allow=Permission.DEVICE_APPROVE,
+    response=DeviceOut,
+    summary="End a device's access for good",
+)
+def device_revoke(request: ApiRequest, device_id: UUID, body: ReasonIn) -> dict[str, Any]:
+    scope = request.scope
     device = queries.devices(scope=scope).get(pk=device_id)
     services.device_revoke(device=device, scope=scope, reason=body.reason, now=current_time())
     return _device(device, {})
 
 
-@router.get("/devices/{device_id}/facts", response=list[FactsDocumentOut], summary="Show what is known of a device")
-def facts_list(request: HttpRequest, device_id: UUID) -> list[dict[str, Any]]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get(
+    "/devices/{device_id}/facts",
+    allow=Permission.DEVICE_VIEW,
+    response=list[FactsDocumentOut],
+    summary="Show what is known of a device",
+)
+def facts_list(request: ApiRequest, device_id: UUID) -> list[dict[str, Any]]:
+    scope = request.scope
     device = queries.devices(scope=scope).get(pk=device_id)
     meta = queries.facts_meta(scope=scope, device=device)
     facts = queries.facts_of(scope=scope, device=device)
@@ -190,17 +212,27 @@ def facts_list(request: HttpRequest, device_id: UUID) -> list[dict[str, Any]]:
     return answer
 
 
-@router.get("/devices/{device_id}/samples/latest", response=dict[str, float], summary="Newest sample of each series")
-def samples_newest(request: HttpRequest, device_id: UUID) -> dict[str, float]:
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+@router.get(
+    "/devices/{device_id}/samples/latest",
+    allow=Permission.DEVICE_VIEW,
+    response=dict[str, float],
+    summary="Newest sample of each series",
+)
+def samples_newest(request: ApiRequest, device_id: UUID) -> dict[str, float]:
+    scope = request.scope
     device = queries.devices(scope=scope).get(pk=device_id)
     latest = samples_latest(scope=scope, devices=[device]).get(device.pk, {})
     return {name: value for name, (_, value) in latest.items() if value == value}
 
 
-@router.get("/devices/{device_id}/samples", response=dict[str, SampleSeries], summary="Samples of a device")
+@router.get(
+    "/devices/{device_id}/samples",
+    allow=Permission.DEVICE_VIEW,
+    response=dict[str, SampleSeries],
+    summary="Samples of a device",
+)
 def samples_list(
-    request: HttpRequest,
+    request: ApiRequest,
     device_id: UUID,
     series: str,
     start: datetime | None = None,
@@ -208,7 +240,7 @@ def samples_list(
     step_seconds: int | None = None,
 ) -> dict[str, dict[str, list[float | None]]]:
     """``series``: a name as in ``samples/latest``, such as ``disk.used_percent{volume=/}``. Default: the last hour."""
-    scope = scope_of_request(request, Permission.DEVICE_VIEW)
+    scope = request.scope
     device = queries.devices(scope=scope).get(pk=device_id)
     last = end or current_time()
     first = start or last - timedelta(hours=1)
@@ -226,9 +258,14 @@ def samples_list(
     }
 
 
-@router.post("/enrolment-tokens", response=TokenOut, summary="Make a token with which one device can enrol")
-def token_create(request: HttpRequest, body: TokenIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.DEVICE_APPROVE)
+@router.post(
+    "/enrolment-tokens",
+    allow=Permission.DEVICE_APPROVE,
+    response=TokenOut,
+    summary="Make a token with which one device can enrol",
+)
+def token_create(request: ApiRequest, body: TokenIn) -> dict[str, Any]:
+    scope = request.scope
     now = current_time()
     token = services.enrolment_token_create(
         site=people.sites(scope=scope).get(pk=body.site),

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, StreamingHttpResponse
-from ninja import Field, Router, Schema
+from django.http import StreamingHttpResponse
+from ninja import Field
 
-from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
+from forestall.server.api.asking import PagingQuery, current_time
 from forestall.server.api.paging import Page, page
 from forestall.server.api.routes.devices import Named
+from forestall.server.api.routing import ApiRequest, Routes
+from forestall.server.api.schema import Schema
 from forestall.server.evidence import queries
 from forestall.server.evidence.bundle import bundle_lines
 from forestall.server.evidence.kinds import EvidenceKind
@@ -21,7 +23,7 @@ from forestall.server.home import current_home
 from forestall.server.people.scope import Permission
 from forestall.server.runbooks.queries import root_envelope
 
-router = Router(tags=["evidence"])
+router = Routes(tags=["evidence"])
 
 
 class EntryOut(Schema):
@@ -47,25 +49,30 @@ class LogOut(Schema):
     checkpoint_at: datetime | None
 
 
-@router.get("/evidence", response=Page[EntryOut], summary="List evidence, newest first")
+@router.get("/evidence", allow=Permission.EVIDENCE_VIEW, response=Page[EntryOut], summary="List evidence, newest first")
 def entry_list(
-    request: HttpRequest,
+    request: ApiRequest,
     paging: PagingQuery,
     client: UUID | None = None,
     device: UUID | None = None,
     ticket: int | None = None,
     kind: EvidenceKind | None = None,
 ) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
+    scope = request.scope
     found = queries.entries(scope=scope)
     wanted = {"client": client, "device_id": device, "ticket_id": ticket, "kind": kind}
     found = found.filter(**{name: value for name, value in wanted.items() if value is not None})
     return page(found, shape=_entry, cursor=paging.cursor, limit=paging.limit)
 
 
-@router.get("/evidence/logs", response=list[LogOut], summary="Each client's log and its newest checkpoint")
-def log_list(request: HttpRequest) -> list[dict[str, Any]]:
-    scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
+@router.get(
+    "/evidence/logs",
+    allow=Permission.EVIDENCE_VIEW,
+    response=list[LogOut],
+    summary="Each client's log and its newest checkpoint",
+)
+def log_list(request: ApiRequest) -> list[dict[str, Any]]:
+    scope = request.scope
     return [
         {
             "client": log.client,
@@ -78,9 +85,14 @@ def log_list(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-@router.get("/evidence/bundle", summary="The evidence as a bundle: check it with `forestall verify`")
-def bundle_download(request: HttpRequest, client: UUID | None = None) -> StreamingHttpResponse:
-    scope = scope_of_request(request, Permission.EVIDENCE_VIEW)
+@router.get(
+    "/evidence/bundle",
+    files=True,
+    allow=Permission.EVIDENCE_VIEW,
+    summary="The evidence as a bundle: check it with `forestall verify`",
+)
+def bundle_download(request: ApiRequest, client: UUID | None = None) -> StreamingHttpResponse:
+    scope = request.scope
     lines = bundle_lines(
         scope=scope,
         client_id=client,

@@ -5,21 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Field
 
-from forestall.server.api.asking import PagingQuery, current_time, scope_of_request
-from forestall.server.api.paging import Page, page
+from forestall.server.api.asking import PagingQuery, current_time
+from forestall.server.api.paging import Page, ordered, page
 from forestall.server.api.routes.devices import Named
+from forestall.server.api.routing import ApiRequest, Routes
+from forestall.server.api.schema import Schema
 from forestall.server.inventory.queries import devices
 from forestall.server.people.scope import Permission
 from forestall.server.runbooks import queries, services
 from forestall.server.runbooks.models import Job, JobState, OrderRecord, OrderState, RunbookRecord
 
-router = Router(tags=["runbooks and jobs"])
+router = Routes(tags=["runbooks and jobs"])
 
 Value = str | int | bool
 
@@ -98,35 +99,54 @@ class OrderOut(Schema):
     installed_by: str
 
 
-@router.get("/runbooks", response=list[RunbookOut], summary="List runbooks, the newest version of each")
-def runbook_list(request: HttpRequest) -> list[dict[str, Any]]:
-    scope = scope_of_request(request, Permission.RUNBOOK_VIEW)
-    return [_runbook(record) for record in queries.runbooks(scope=scope)]
+@router.get(
+    "/runbooks",
+    allow=Permission.RUNBOOK_VIEW,
+    response=Page[RunbookOut],
+    summary="List runbooks, the newest version of each first",
+)
+def runbook_list(request: ApiRequest, paging: PagingQuery, slug: str | None = None) -> dict[str, Any]:
+    found = queries.runbooks(scope=request.scope)
+    if slug is not None:
+        found = found.filter(slug=slug)
+    return page(found, shape=_runbook, cursor=paging.cursor, limit=paging.limit, order=("slug", "-version"))
 
 
-@router.post("/runbooks", response=RunbookOut, summary="Publish a runbook that the catalogue role signed")
-def runbook_publish(request: HttpRequest, body: EnvelopeIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.PEOPLE_CHANGE)
+@router.post(
+    "/runbooks",
+    allow=Permission.AUTHORITY_CHANGE,
+    response=RunbookOut,
+    summary="Publish a runbook that the catalogue role signed",
+)
+def runbook_publish(request: ApiRequest, body: EnvelopeIn) -> dict[str, Any]:
+    scope = request.scope
     return _runbook(services.runbook_publish(scope=scope, envelope=_envelope(body), now=current_time()))
 
 
-@router.get("/jobs", response=Page[JobOut], summary="List jobs, newest first")
+@router.get("/jobs", allow=Permission.RUNBOOK_VIEW, response=Page[JobOut], summary="List jobs, newest first")
 def job_list(
-    request: HttpRequest,
+    request: ApiRequest,
     paging: PagingQuery,
     state: JobState | None = None,
     device: UUID | None = None,
+    client: UUID | None = None,
     ticket: int | None = None,
+    ordering: Literal["-created_at", "created_at"] = "-created_at",
 ) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.RUNBOOK_VIEW)
-    wanted = {"state": state, "device": device, "ticket_id": ticket}
+    scope = request.scope
+    wanted = {"state": state, "device": device, "device__client": client, "ticket_id": ticket}
     found = queries.jobs(scope=scope).filter(**{name: value for name, value in wanted.items() if value is not None})
-    return page(found, shape=_job, cursor=paging.cursor, limit=paging.limit, order=("-created_at", "pk"))
+    return page(found, shape=_job, cursor=paging.cursor, limit=paging.limit, order=ordered(ordering))
 
 
-@router.post("/jobs", response=JobOut, summary="Prepare a job: it waits for an operator's signature")
-def job_prepare(request: HttpRequest, body: JobIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.JOB_PREPARE)
+@router.post(
+    "/jobs",
+    allow=Permission.JOB_PREPARE,
+    response=JobOut,
+    summary="Prepare a job: it waits for an operator's signature",
+)
+def job_prepare(request: ApiRequest, body: JobIn) -> dict[str, Any]:
+    scope = request.scope
     job = services.job_prepare(
         scope=scope,
         runbook=body.runbook,
@@ -139,50 +159,72 @@ def job_prepare(request: HttpRequest, body: JobIn) -> dict[str, Any]:
     return _job(job)
 
 
-@router.get("/jobs/{job_id}", response=JobOut, summary="Show a job")
-def job_show(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.RUNBOOK_VIEW)
+@router.get("/jobs/{job_id}", allow=Permission.RUNBOOK_VIEW, response=JobOut, summary="Show a job")
+def job_show(request: ApiRequest, job_id: UUID) -> dict[str, Any]:
+    scope = request.scope
     return _job(queries.jobs(scope=scope).get(pk=job_id))
 
 
-@router.get("/jobs/{job_id}/events", response=list[JobEventOut], summary="What happened to a job, oldest first")
-def job_events(request: HttpRequest, job_id: UUID) -> Any:
-    scope = scope_of_request(request, Permission.RUNBOOK_VIEW)
+@router.get(
+    "/jobs/{job_id}/events",
+    allow=Permission.RUNBOOK_VIEW,
+    response=list[JobEventOut],
+    summary="What happened to a job, oldest first",
+)
+def job_events(request: ApiRequest, job_id: UUID) -> Any:
+    scope = request.scope
     return list(queries.jobs(scope=scope).get(pk=job_id).events.all())
 
 
-@router.post("/jobs/{job_id}/signature", response=JobOut, summary="Hand in the signed job: it goes to the device")
-def job_sign(request: HttpRequest, job_id: UUID, body: EnvelopeIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.JOB_PREPARE)
+@router.post(
+    "/jobs/{job_id}/signature",
+    allow=Permission.JOB_PREPARE,
+    response=JobOut,
+    summary="Hand in the signed job: it goes to the device",
+)
+def job_sign(request: ApiRequest, job_id: UUID, body: EnvelopeIn) -> dict[str, Any]:
+    scope = request.scope
     queries.jobs(scope=scope).get(pk=job_id)
     return _job(services.job_submit_signed(scope=scope, envelope=_envelope(body), now=current_time()))
 
 
-@router.post("/jobs/{job_id}/cancel", response=JobOut, summary="Cancel a job that has not been delivered")
-def job_cancel(request: HttpRequest, job_id: UUID) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.JOB_PREPARE)
+@router.post(
+    "/jobs/{job_id}/cancel",
+    allow=Permission.JOB_PREPARE,
+    response=JobOut,
+    summary="Cancel a job that has not been delivered",
+)
+def job_cancel(request: ApiRequest, job_id: UUID) -> dict[str, Any]:
+    scope = request.scope
     job = queries.jobs(scope=scope).get(pk=job_id)
     return _job(services.job_cancel(job=job, scope=scope, now=current_time()))
 
 
-@router.get("/orders", response=Page[OrderOut], summary="List standing orders, newest first")
-def order_list(request: HttpRequest, paging: PagingQuery, state: OrderState | None = None) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.RUNBOOK_VIEW)
+@router.get(
+    "/orders", allow=Permission.RUNBOOK_VIEW, response=Page[OrderOut], summary="List standing orders, newest first"
+)
+def order_list(request: ApiRequest, paging: PagingQuery, state: OrderState | None = None) -> dict[str, Any]:
+    scope = request.scope
     found = queries.orders(scope=scope)
     if state:
         found = found.filter(state=state)
     return page(found, shape=_order, cursor=paging.cursor, limit=paging.limit, order=("-installed_at", "pk"))
 
 
-@router.post("/orders", response=OrderOut, summary="Install a signed standing order")
-def order_install(request: HttpRequest, body: EnvelopeIn) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.JOB_PREPARE)
+@router.post("/orders", allow=Permission.JOB_PREPARE, response=OrderOut, summary="Install a signed standing order")
+def order_install(request: ApiRequest, body: EnvelopeIn) -> dict[str, Any]:
+    scope = request.scope
     return _order(services.order_install(scope=scope, envelope=_envelope(body), now=current_time()))
 
 
-@router.post("/orders/revocations", response=list[OrderOut], summary="Revoke standing orders by a signed revocation")
-def order_revoke(request: HttpRequest, body: EnvelopeIn) -> list[dict[str, Any]]:
-    scope = scope_of_request(request, Permission.JOB_PREPARE)
+@router.post(
+    "/orders/revocations",
+    allow=Permission.JOB_PREPARE,
+    response=list[OrderOut],
+    summary="Revoke standing orders by a signed revocation",
+)
+def order_revoke(request: ApiRequest, body: EnvelopeIn) -> list[dict[str, Any]]:
+    scope = request.scope
     return [_order(one) for one in services.order_revoke(scope=scope, envelope=_envelope(body), now=current_time())]
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema
+from django.http import HttpResponse
 
-from forestall.server.api.asking import PagingQuery, scope_of_request
-from forestall.server.api.paging import Page, page
+from forestall.server.api.asking import PagingQuery
+from forestall.server.api.paging import Page, ordered, page
 from forestall.server.api.routes.devices import Named
+from forestall.server.api.routing import ApiRequest, Routes
+from forestall.server.api.schema import Schema
 from forestall.server.people.scope import Permission
 from forestall.server.reports import queries
 from forestall.server.reports.models import ServiceReport
 
-router = Router(tags=["reports"])
+router = Routes(tags=["reports"])
 
 
 class ReportOut(Schema):
@@ -29,26 +31,38 @@ class WholeReportOut(ReportOut):
     body: dict[str, Any]
 
 
-@router.get("/reports", response=Page[ReportOut], summary="List service reports, newest first")
-def report_list(request: HttpRequest, paging: PagingQuery, ticket: int | None = None) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.REPORT_VIEW)
+@router.get(
+    "/reports", allow=Permission.REPORT_VIEW, response=Page[ReportOut], summary="List service reports, newest first"
+)
+def report_list(
+    request: ApiRequest,
+    paging: PagingQuery,
+    client: UUID | None = None,
+    ticket: int | None = None,
+    ordering: Literal["-made_at", "made_at"] = "-made_at",
+) -> dict[str, Any]:
+    scope = request.scope
     found = queries.reports(scope=scope)
+    if client is not None:
+        found = found.filter(client=client)
     if ticket is not None:
         found = found.filter(ticket=ticket)
-    return page(found, shape=_report, cursor=paging.cursor, limit=paging.limit)
+    return page(found, shape=_report, cursor=paging.cursor, limit=paging.limit, order=ordered(ordering, "-pk"))
 
 
-@router.get("/reports/{number}", response=WholeReportOut, summary="Show a service report")
-def report_show(request: HttpRequest, number: str) -> dict[str, Any]:
-    scope = scope_of_request(request, Permission.REPORT_VIEW)
-    report = queries.report(scope=scope, number=number)
+@router.get(
+    "/reports/{report_number}", allow=Permission.REPORT_VIEW, response=WholeReportOut, summary="Show a service report"
+)
+def report_show(request: ApiRequest, report_number: str) -> dict[str, Any]:
+    scope = request.scope
+    report = queries.report(scope=scope, number=report_number)
     return {**_report(report), "body": report.body}
 
 
-@router.get("/reports/{number}/pdf", summary="A service report as PDF")
-def report_pdf(request: HttpRequest, number: str) -> HttpResponse:
-    scope = scope_of_request(request, Permission.REPORT_VIEW)
-    report = queries.report(scope=scope, number=number)
+@router.get("/reports/{report_number}/pdf", files=True, allow=Permission.REPORT_VIEW, summary="A service report as PDF")
+def report_pdf(request: ApiRequest, report_number: str) -> HttpResponse:
+    scope = request.scope
+    report = queries.report(scope=scope, number=report_number)
     answer = HttpResponse(bytes(report.pdf), content_type="application/pdf")
     answer["Content-Disposition"] = f'inline; filename="{report.number}.pdf"'
     return answer

@@ -1,0 +1,149 @@
+"""A request's body: read once, strictly, and refused within milliseconds when it is made to hurt."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+
+BODY_BYTES = 1 << 20
+"""How large a body may be where a route says nothing else."""
+DEPTH = 32
+"""How many lists and objects may lie inside each other."""
+DIGITS = 19
+LEAST, MOST = -(2**63), 2**63 - 1
+JSON = "application/json"
+
+
+class BodyError(ValueError):
+    """A body that cannot be taken; ``status`` is the HTTP status."""
+
+    def __init__(self, status: int, title: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.title = status, title
+
+
+class StrictParser(Parser):
+    """Hands ninja what ``read_body`` has read."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return request.parsed_body  # type: ignore[attr-defined]
+
+
+def read_body(request: HttpRequest, *, most: int) -> Any:
+    """The JSON of a request, None without a body. BodyError says what is wrong with it."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        # Nothing is ever unpacked: a small body stays small.
+        raise BodyError(415, "Wrong encoding", f"Content-Encoding: {encoding[:40]!r} is not taken; send it as it is.")
+    length = request.headers.get("Content-Length", "") or "0"
+    if length.isdecimal() and (len(length) > 12 or int(length) > most):
+        raise BodyError(413, "Too large", f"A request's body may have {most:,} bytes here, not {length[:12]}.")
+    body = request.body
+    if not body:
+        return None
+    if len(body) > most:
+        raise BodyError(413, "Too large", f"A request's body may have {most:,} bytes here, not {len(body):,}.")
+    kind = (request.content_type or "").lower()
+    if kind != JSON:
+        raise BodyError(415, "Wrong content type", f"Content-Type: {kind[:80]!r} is not taken; send {JSON}.")
+    return parse(body)
+
+
+def parse(body: bytes) -> Any:
+    """JSON as RFC 8259 has it, without what no route can mean: deep nesting, numbers beyond 64 bits, names given
+    twice, characters that no database keeps."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise BodyError(400, "Wrong request", f"The body is not UTF-8: byte {error.start}.") from None
+    if text.count("[") + text.count("{") > DEPTH:
+        _require_shallow(text)
+    try:
+        value = json.loads(
+            text, parse_int=_integer, parse_float=_number, parse_constant=_constant, object_pairs_hook=_object
+        )
+    except json.JSONDecodeError as error:
+        raise BodyError(400, "Wrong request", f"The body is not JSON: {error.msg} at {error.pos}.") from None
+    if "\\u" in text:
+        for one in _strings(value):
+            require_storable(one, "the body")
+    return value
+
+
+def require_storable(text: str, where: str) -> None:
+    """BodyError for a NUL or half a character."""
+    if "\0" in text:
+        raise BodyError(422, "Wrong request", f"A NUL character in {where} cannot be kept.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BodyError(
+            422, "Wrong request", f"Half a character (a lone surrogate) in {where} cannot be kept."
+        ) from None
+
+
+def _require_shallow(text: str) -> None:
+    # Brackets in texts count as well where texts are skipped wrongly, so texts are skipped rightly: by the parser's
+    # own rule that a quote ends a text unless a backslash stands before it.
+    depth = position = 0
+    quoted = False
+    while position < len(text):
+        character = text[position]
+        if quoted:
+            if character == "\\":
+                position += 1
+            elif character == '"':
+                quoted = False
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            if depth > DEPTH:
+                raise BodyError(400, "Wrong request", f"The body nests deeper than {DEPTH} levels.")
+        elif character in "]}":
+            depth -= 1
+        position += 1
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS + 1 or not LEAST <= int(text) <= MOST:
+        raise BodyError(422, "Wrong request", f"The number {text[:24]}… in the body is beyond 64 bits.")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise BodyError(422, "Wrong request", f"The number {text[:24]} in the body is too large.")
+    return value
+
+
+def _constant(text: str) -> float:
+    raise BodyError(400, "Wrong request", f"The body is not JSON: {text} is no number of JSON.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BodyError(400, "Wrong request", f"The body gives {twice[:80]!r} twice.")
+    return found
+
+
+def _strings(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.keys()
+            waiting += one.values()
