@@ -77,7 +77,7 @@ def pytest_fixture_setup(
         with request.getfixturevalue("django_db_blocker").unblock():
             try:
                 _build_walls()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 # Without walls every test would pass, and mean nothing.
                 pytest.exit(f"the walls could not be built: {error!r}", returncode=pytest.ExitCode.INTERNAL_ERROR)
     return result

@@ -32,6 +32,8 @@ APPEND_ONLY: dict[str, tuple[str, ...]] = {
     "evidence.LogNode": ("SELECT", "INSERT"),
     "evidence.CheckpointRecord": ("SELECT", "INSERT"),
     "evidence.ClientLog": ("SELECT", "INSERT", "UPDATE"),
+    # Nor does a key that was revoked come back.
+    "runbooks.RevocationRecord": ("SELECT", "INSERT"),
     # Removing a client keeps its row (and its proofs).
     "people.Client": ("SELECT", "INSERT", "UPDATE"),
 }
@@ -65,6 +67,7 @@ INTAKE: dict[str, tuple[str, ...]] = {
     "inventory.JournalPosition": READ,
     "checks.PolicyOverride": READ,
     "runbooks.RootRecord": READ,
+    "runbooks.RevocationRecord": READ,
     "runbooks.RunbookRecord": READ,
     "runbooks.OrderRecord": READ,
     "runbooks.OrderRecord_devices": READ,
@@ -119,6 +122,7 @@ def grants_apply(connection: Any, *, roles: Roles) -> None:
     """Give each role what it needs on every table there is, and nothing else. Run as the owner after migrations."""
     schema = sql.Identifier("public")
     everyone = sql.SQL(", ").join(sql.Identifier(role) for role in (roles.console, roles.intake, roles.worker))
+    there = walls.tables(connection)
     with connection.transaction():
         connection.execute(sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(schema))
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, everyone))
@@ -129,14 +133,15 @@ def grants_apply(connection: Any, *, roles: Roles) -> None:
             (roles.intake, INTAKE),
         ):
             for label, privileges in wanted.items():
-                table = sql.Identifier(apps.get_model(label)._meta.db_table)
-                connection.execute(
-                    sql.SQL("GRANT {} ON {} TO {}").format(
-                        sql.SQL(", ").join(map(sql.SQL, privileges)),  # type: ignore[arg-type]
-                        table,
-                        sql.Identifier(role),
+                table = apps.get_model(label)._meta.db_table
+                if table in there:
+                    connection.execute(
+                        sql.SQL("GRANT {} ON {} TO {}").format(
+                            sql.SQL(", ").join(map(sql.SQL, privileges)),  # type: ignore[arg-type]
+                            sql.Identifier(table),
+                            sql.Identifier(role),
+                        )
                     )
-                )
 
 
 def secure(connection: Any, *, roles: Roles) -> int:
