@@ -218,6 +218,86 @@ class SetAside(ScopedModel):
         return f"{self.part} of check-in {self.sequence}: {self.error}"
 
 
+class DeviceTag(ScopedModel):
+    """A word on a device. Tags are words, not rows: whoever does not see the device does not see the word."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="tags")
+    name = models.CharField(max_length=40)
+    """Lower case: see ``rules.tag_name``."""
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [UniqueConstraint(fields=["device", "name"], name="tag_once_a_device")]
+        indexes = [models.Index(fields=["name"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeviceGroup(ScopedModel):
+    """Devices under one name: chosen one by one, by a rule, or both. Of one client, or across clients."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, null=True, blank=True, related_name="device_groups")
+    """Null: across clients, for those who see every client."""
+    name = models.CharField(max_length=80)
+    description = models.CharField(max_length=300, blank=True)
+    devices = models.ManyToManyField(Device, blank=True, related_name="groups")
+    """Chosen one by one."""
+    rule = models.JSONField(default=dict)
+    """By what others belong to it: see ``rules.GroupRule``."""
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["name", "pk"]
+        constraints = [
+            UniqueConstraint(fields=["client", "name"], name="group_once_a_client"),
+            UniqueConstraint(fields=["name"], condition=Q(client=None), name="group_once_across_clients"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Asset(ScopedModel):
+    """A machine as a list says it: bought, guaranteed, and perhaps watched by an agent."""
+
+    SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="assets")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="assets")
+    name = models.CharField(max_length=200)
+    role = models.CharField(max_length=40, default="endpoint")
+    """As for devices: ``server``, ``endpoint``, ``network``, ``printer``, ``cloud``; or ``other``."""
+    manufacturer = models.CharField(max_length=100, blank=True)
+    model = models.CharField(max_length=100, blank=True)
+    serial = models.CharField(max_length=100, blank=True)
+    location = models.CharField(max_length=200, blank=True)
+    bought_on = models.DateField(null=True, blank=True)
+    warranty_until = models.DateField(null=True, blank=True)
+    notes = models.TextField(blank=True)
+    device = models.OneToOneField(Device, on_delete=models.SET_NULL, null=True, blank=True, related_name="asset")
+    """The device it is, once an agent runs on it; null: nobody watches it."""
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["client__name", "name", "pk"]
+        constraints = [
+            UniqueConstraint(fields=["client", "serial"], condition=~Q(serial=""), name="asset_serial_once_a_client"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class JournalPosition(models.Model):
     """How far the worker has applied intake's journal. One row; moves in the transaction of what it applies."""
 
@@ -231,9 +311,12 @@ class JournalPosition(models.Model):
 
 
 __all__ = [
+    "Asset",
     "Client",
     "Device",
+    "DeviceGroup",
     "DeviceStatus",
+    "DeviceTag",
     "EnrolmentToken",
     "FactsChange",
     "FactsDocument",

@@ -9,10 +9,14 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 
+from forestall.server.inventory.label_rules import GroupRule
 from forestall.server.inventory.models import (
+    Asset,
     Device,
+    DeviceGroup,
+    DeviceTag,
     EnrolmentToken,
     FactsChange,
     FactsDocument,
@@ -99,3 +103,41 @@ def enrolment_tokens(*, scope: Scope) -> QuerySet[EnrolmentToken]:
     """Enrolment tokens, used and unused, newest first."""
     found: QuerySet[EnrolmentToken] = EnrolmentToken.objects.visible_to(scope).select_related("site__client", "used_by")
     return found.order_by("-created_at")
+
+
+# --- what people say of devices ----------------------------------------------------------------------------------
+
+
+def tags(*, scope: Scope) -> dict[str, int]:
+    """Each tag on a device that the scope sees → on how many, by name."""
+    rows = DeviceTag.objects.visible_to(scope).order_by("name").values("name").annotate(number=Count("pk"))
+    return {row["name"]: row["number"] for row in rows}
+
+
+def groups(*, scope: Scope) -> QuerySet[DeviceGroup]:
+    """The groups that ``scope`` may see: those of its clients, and across clients for those who see every client."""
+    found: QuerySet[DeviceGroup] = DeviceGroup.objects.visible_to(scope).select_related("client")
+    return found
+
+
+def group_devices(*, scope: Scope, group: DeviceGroup) -> QuerySet[Device]:
+    """The devices of a group that ``scope`` may see: those chosen one by one, and those its rule names."""
+    belongs = Q(groups=group)
+    rule = GroupRule.parse(group.rule)
+    if not rule.is_empty:
+        by_rule = Q(os_name__icontains=rule.system) if rule.system else Q()
+        if rule.roles:
+            by_rule &= Q(role__in=rule.roles)
+        for name in rule.tags:
+            by_rule &= Q(pk__in=DeviceTag.objects.visible_to(scope).filter(name=name).values("device"))
+        belongs |= by_rule
+    found = devices(scope=scope).filter(belongs)
+    if group.client_id is not None:
+        found = found.filter(client=group.client_id)
+    return found.distinct()
+
+
+def assets(*, scope: Scope) -> QuerySet[Asset]:
+    """The assets that ``scope`` may see, with client, site and device."""
+    found: QuerySet[Asset] = Asset.objects.visible_to(scope).select_related("client", "site", "device")
+    return found

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from forestall.wire.facts import (
     Access,
     Antivirus,
+    BackupJob,
+    BackupRepository,
     Backups,
     Certificates,
     Disks,
@@ -317,7 +319,9 @@ def _firewall(old: Firewall, new: Firewall) -> list[str]:
 
 
 def _backups(old: Backups, new: Backups) -> list[str]:
-    before, after, added, removed, kept = _sides(old.repositories, new.repositories, lambda one: one.name)
+    was: tuple[BackupRepository | BackupJob, ...] = (*old.repositories, *old.jobs)
+    now: tuple[BackupRepository | BackupJob, ...] = (*new.repositories, *new.jobs)
+    before, after, added, removed, kept = _sides(was, now, lambda one: one.name)
     return [
         _listing("backup", "found", added, plural="backups"),
         _listing("backup", "gone", removed, plural="backups"),

@@ -15,6 +15,7 @@ from django.db import transaction
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.services import evidence_append
 from forestall.server.inventory import rules
+from forestall.server.inventory.assets import asset_meets_device
 from forestall.server.inventory.models import (
     Device,
     DeviceStatus,
@@ -156,6 +157,7 @@ def device_approve(*, device: Device, scope: Scope, now: datetime) -> None:
         device_id=device.pk,
         site_id=device.site_id,
     )
+    asset_meets_device(device=device)
     event_record(event=Event.DEVICE_APPROVED, subject=device.pk, at=now)
 
 
