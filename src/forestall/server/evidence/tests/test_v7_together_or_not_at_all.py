@@ -74,7 +74,8 @@ def test_v7_an_error_at_any_statement_leaves_neither_act_nor_evidence(entries_be
         assert everything() == before, f"statement {statement}"
         statement += 1
     assert everything() == before, "before the commit"
-    assert statement >= 8
+    # On SQLite the BEGIN is a statement of its own, too.
+    assert statement >= 7
     open_a_site(client, "new")
     changed = [after != was for after, was in zip(everything(), before, strict=True)]
     assert changed == [True, True, entries_before % 2 == 1, True]
