@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import apprise
 from django.db import transaction
 from django.db.models import F, Q
 
 from forestall.server.alerts.models import Alert, AlertState, Notification, NotificationRoute, NotificationState
+from forestall.server.alerts.routes import Sender, send_by_apprise
 from forestall.server.alerts.rules import FLAPPING_SPAN, OFFLINE_KIND, group_of, is_sent
 from forestall.server.alerts.stages import Case, run
 from forestall.server.calendar.queries import window_now
@@ -18,7 +17,7 @@ from forestall.server.checks.models import GONE, Check, CheckChange
 from forestall.server.checks.result import Risk, Status
 from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client
-from forestall.server.people.scope import Permission, Scope
+from forestall.server.people.scope import Scope
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +26,6 @@ ALERTS = Scope.system("alerts")
 SEND_LEASE = timedelta(minutes=2)
 FIRST_RETRY = timedelta(seconds=30)
 MOST_ATTEMPTS = 6
-
-
-class RouteError(ValueError):
-    """An address that no notification service understands."""
 
 
 @transaction.atomic
@@ -92,18 +87,6 @@ def notify(
     return made
 
 
-Sender = Callable[[str, str, str], bool]
-"""Takes address, title and text; whether it was delivered."""
-
-
-def send_by_apprise(url: str, title: str, text: str) -> bool:
-    """Send through the service the address names. Text only: nothing in it is markup to any service."""
-    notifier = apprise.Apprise()
-    if not notifier.add(url):
-        raise RouteError("the address is not one that a notification service understands")
-    return bool(notifier.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT))
-
-
 def notifications_send(*, now: datetime, most: int = 20, send: Sender = send_by_apprise) -> int:
     """Send what waits, outside any transaction; how many arrived. Claimed by conditional update, so that several
     workers never send one twice; a worker that dies leaves its claim to run out."""
@@ -124,48 +107,6 @@ def notifications_send(*, now: datetime, most: int = 20, send: Sender = send_by_
             continue  # another worker has it
         sent += _send_one(Notification.objects.visible_to(ALERTS).select_related("route").get(pk=pk), now, send)
     return sent
-
-
-@transaction.atomic
-def route_create(
-    *, name: str, url: str, minimum_risk: Risk, scope: Scope, now: datetime, client: Client | None = None
-) -> NotificationRoute:
-    """A new place to send to. RouteError (without the address, which may hold a secret) when no service knows it."""
-    scope.require(Permission.CLIENT_CHANGE)
-    if client is None and not scope.everywhere(Permission.CLIENT_CHANGE):
-        raise RouteError("client: only someone responsible for every client can set a route for all of them")
-    seen = Client.objects.visible_to(scope).get(pk=client.pk) if client else None
-    if seen is not None:
-        scope.require(Permission.CLIENT_CHANGE, on=seen)
-    service = apprise.Apprise.instantiate(url)
-    if service is None:
-        raise RouteError("url: not an address that a notification service understands")
-    if not name.strip():
-        raise RouteError("name: a route needs a name")
-    route = NotificationRoute(
-        client=seen,
-        name=name.strip(),
-        minimum_risk=minimum_risk,
-        shown_url=str(service.url(privacy=True))[:500],  # type: ignore[no-untyped-call]
-        created_at=now,
-        created_by=scope.who,
-    )
-    route.url = url
-    route.save()
-    return route
-
-
-@transaction.atomic
-def route_enable(*, route: NotificationRoute, enabled: bool, scope: Scope) -> NotificationRoute:
-    """Switch a route on or off."""
-    found: NotificationRoute = NotificationRoute.objects.visible_to(scope).get(pk=route.pk)
-    if found.client_id is None:
-        scope.require_everywhere(Permission.CLIENT_CHANGE)
-    else:
-        scope.require(Permission.CLIENT_CHANGE, on=found)
-    found.enabled = enabled
-    found.save(update_fields=["enabled"])
-    return found
 
 
 def _follow(check: Check, now: datetime, *, look_again: bool) -> Alert | None:

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from forestall.server.alerts import services as alerts
 from forestall.server.alerts.models import Alert, AlertState, Notification, NotificationRoute
+from forestall.server.alerts.routes import route_create
 from forestall.server.checks.models import GONE, Check, CheckChange
 from forestall.server.checks.result import Risk, Status
 from forestall.server.inventory.models import Device, DeviceStatus
@@ -150,7 +151,7 @@ class World:
     def telephone(
         self, minimum: Risk = Risk.LOW, client: Client | None = None, name: str = "on call"
     ) -> NotificationRoute:
-        return alerts.route_create(
+        return route_create(
             name=name, url="json://user:hunter2secret@localhost:9/hook", minimum_risk=minimum, client=client,
             scope=SYSTEM, now=self.now,
         )  # fmt: skip

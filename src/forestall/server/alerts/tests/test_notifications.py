@@ -12,10 +12,19 @@ from django.db import connection
 
 from forestall.server.alerts import services
 from forestall.server.alerts.models import Notification, NotificationRoute
+from forestall.server.alerts.routes import (
+    RouteError,
+    route_change,
+    route_create,
+    route_enable,
+    route_remove,
+    route_test,
+)
 from forestall.server.alerts.sealing import SealError, seal, unseal
-from forestall.server.alerts.services import MOST_ATTEMPTS, RouteError, notifications_send, route_create
+from forestall.server.alerts.services import MOST_ATTEMPTS, notifications_send
 from forestall.server.alerts.tests.desk_world import SYSTEM, World
 from forestall.server.checks.result import Risk
+from forestall.server.evidence.models import Entry
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
 from forestall.server.people.scope import NotAllowedError, Scope
 
@@ -167,9 +176,55 @@ def test_a_bad_address_is_refused_without_being_repeated(world: World) -> None:
 
 def test_a_switched_off_route_can_be_switched_on_again(world: World) -> None:
     route = world.telephone()
-    services.route_enable(route=route, enabled=False, scope=SYSTEM)
+    route_enable(route=route, enabled=False, scope=SYSTEM, now=world.now)
     world.at("09:00").report("fail")
     assert world.notifications() == []
-    services.route_enable(route=route, enabled=True, scope=SYSTEM)
+    route_enable(route=route, enabled=True, scope=SYSTEM, now=world.now)
     world.at("09:10").report("fail", target="/var")
     assert len(world.notifications()) == 1
+
+
+def test_a_route_is_tried_for_real_changed_and_removed_and_its_secret_is_in_no_record(world: World) -> None:
+    alice = Scope.at("alice", 1, ROLE_PERMISSIONS[Role.SERVICE_MANAGER], clients=[world.acme.pk])
+    route = route_create(
+        name="phone", url="json://bob:hunter2secret@h/", minimum_risk=Risk.HIGH, scope=alice, now=world.now,
+        client=world.acme,
+    )  # fmt: skip
+    sent: list[tuple[str, str, str]] = []
+    tried = route_test(route=route, scope=alice, now=world.now, send=lambda *what: sent.append(what) or True)
+    assert tried.delivered
+    assert "hunter2secret" not in tried.words
+    assert sent[0][0] == "json://bob:hunter2secret@h/"
+    assert "alice tried the route 'phone'" in sent[0][2]
+
+    def explode(url: str, title: str, text: str) -> bool:
+        raise OSError(f"cannot reach {url}")
+
+    assert route_test(route=route, scope=alice, now=world.now, send=explode).words == "not delivered: OSError"
+    route_change(route=route, url="json://bob:hunter3secret@h/", scope=alice, now=world.now)
+    route_change(route=route, minimum_risk=Risk.LOW, name="pager", scope=alice, now=world.now)
+    route_remove(route=route, scope=alice, now=world.now)
+    entries = list(Entry.objects.visible_to(SYSTEM).filter(client=world.acme, kind="client:changed").order_by("index"))
+    assert [entry.payload["act"] for entry in entries] == ["made", "changed", "changed", "removed"]
+    assert entries[2].payload["before"] == {"name": "phone", "minimum_risk": "high"}
+    assert "secret" not in str([entry.payload for entry in entries])
+    assert not NotificationRoute.objects.visible_to(SYSTEM).exists()
+
+
+def test_a_route_of_another_client_is_not_there_and_one_of_all_clients_is_not_ones_own(world: World) -> None:
+    alice = Scope.at("alice", 1, ROLE_PERMISSIONS[Role.SERVICE_MANAGER], clients=[world.acme.pk])
+    common = route_create(name="all", url="json://h/", minimum_risk=Risk.LOW, scope=SYSTEM, now=world.now)
+    theirs = route_create(
+        name="bolt", url="json://h/", minimum_risk=Risk.LOW, scope=SYSTEM, now=world.now, client=world.bolt
+    )
+    for route in (common, theirs):
+        for act in (route_test, route_remove):
+            with pytest.raises(NotificationRoute.DoesNotExist):
+                act(route=route, scope=alice, now=world.now)
+    seen = {entry.client_id for entry in Entry.objects.visible_to(SYSTEM).filter(kind="client:changed")}
+    assert seen == {world.acme.pk, world.bolt.pk}, "what holds for every client is on record at every client"
+
+
+def test_the_servers_own_screen_is_no_route(world: World) -> None:
+    with pytest.raises(RouteError, match="only reach the server"):
+        route_create(name="r", url="syslog://", minimum_risk=Risk.LOW, scope=SYSTEM, now=world.now)

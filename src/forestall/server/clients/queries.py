@@ -1,0 +1,139 @@
+"""What is true about each client now: devices, health, tickets, clocks at risk, the next window, whom to call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Count, QuerySet
+
+from forestall.server.calendar.queries import Upcoming, next_by_client
+from forestall.server.checks import queries as checks
+from forestall.server.checks.result import Status
+from forestall.server.evidence.kinds import EvidenceKind
+from forestall.server.evidence.models import Entry
+from forestall.server.evidence.queries import entries
+from forestall.server.inventory import queries as inventory
+from forestall.server.inventory.models import DeviceStatus
+from forestall.server.people import queries as people
+from forestall.server.people.models import Client, Contact
+from forestall.server.people.scope import Permission, Scope
+from forestall.server.tickets import queries as tickets
+from forestall.server.tickets.queries import QueueRow
+from forestall.server.tickets.rules import AT_RISK_PERCENT, ClockState, clock_view
+
+WORST_FIRST = (Status.FAIL, Status.WARN, Status.STALE, Status.UNKNOWN, Status.PASS)
+
+HISTORY_KINDS = (
+    EvidenceKind.CLIENT_CHANGED, EvidenceKind.CALENDAR_CHANGED, EvidenceKind.WINDOW_CHANGED,
+    EvidenceKind.WINDOW_ANSWERED, EvidenceKind.GRANT_CHANGED, EvidenceKind.TOKEN_CHANGED, EvidenceKind.IMPORT_DONE,
+    EvidenceKind.IMPORT_UNDONE, EvidenceKind.CLIENT_EXPORTED, EvidenceKind.CLIENT_REMOVED,
+)  # fmt: skip
+"""How a client is served, and by whom: everything else of its log is about its devices."""
+
+
+@dataclass(slots=True)
+class Overview:
+    """A client in one line."""
+
+    client: Client
+    devices: int = 0
+    sites: int = 0
+    checks: dict[str, int] = field(default_factory=dict)
+    """Status → devices whose worst answer it is."""
+    open_tickets: int = 0
+    at_risk: int = 0
+    """Of these: half their time used or more, and the clock not paused."""
+    next_window: Upcoming | None = None
+    contact: Contact | None = None
+    """The primary one."""
+
+    @property
+    def worst(self) -> Status | None:
+        """The worst that a check of it says; None while it has none."""
+        return next((status for status in WORST_FIRST if self.checks.get(status)), None)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sort key of health, worst first."""
+        if self.worst is None:
+            return (len(WORST_FIRST), 0)
+        return (WORST_FIRST.index(self.worst), -self.checks[self.worst])
+
+
+def overviews(*, scope: Scope, now: datetime, clients: Iterable[Client] | None = None) -> list[Overview]:
+    """Every client that ``scope`` may see, or these, by name. Eleven queries however many there are."""
+    rows = people.clients(scope=scope).order_by("name") if clients is None else clients
+    found = {client.pk: Overview(client=client) for client in rows}
+    one = next(iter(found)) if len(found) == 1 else None
+    for pk, number in _count(people.sites(scope=scope), "client", one):
+        if pk in found:
+            found[pk].sites = number
+    devices = inventory.devices(scope=scope).exclude(status=DeviceStatus.REVOKED)
+    for pk, number in _count(devices, "client", one):
+        if pk in found:
+            found[pk].devices = number
+    _count_health(found, scope, one)
+    _count_tickets(found, scope, now, one)
+    for pk, upcoming in next_by_client(scope=scope, now=now).items():
+        if pk in found:
+            found[pk].next_window = upcoming
+    for contact in people.contacts(scope=scope).filter(is_primary=True, client__in=found):
+        found[contact.client_id].contact = contact
+    return list(found.values())
+
+
+def _count(rows: QuerySet, path: str, one: UUID | None) -> list[tuple[UUID, int]]:  # type: ignore[type-arg]
+    if one is not None:
+        rows = rows.filter(**{path: one})
+    return list(rows.order_by().values_list(path).annotate(n=Count("pk")))
+
+
+def _count_health(found: dict[UUID, Overview], scope: Scope, one: UUID | None) -> None:
+    rows = checks.checks(scope=scope).filter(device__status=DeviceStatus.APPROVED).order_by()
+    if one is not None:
+        rows = rows.filter(device__client=one)
+    worst: dict[UUID, tuple[int, UUID]] = {}
+    for client, device, status in rows.values_list("device__client", "device", "status").distinct():
+        rank = WORST_FIRST.index(Status(status))
+        worst[device] = min(worst.get(device, (rank, client)), (rank, client))
+    for rank, client in worst.values():
+        if client in found:
+            counts, status = found[client].checks, WORST_FIRST[rank].value
+            counts[status] = counts.get(status, 0) + 1
+
+
+def _count_tickets(found: dict[UUID, Overview], scope: Scope, now: datetime, one: UUID | None) -> None:
+    rows = tickets.tickets_open(scope=scope)
+    listed = list(rows if one is None else rows.filter(client=one))
+    clocks = tickets.clocks_of(scope=scope, tickets=listed)
+    for ticket in listed:
+        overview = found.get(ticket.client_id)
+        if overview is None:
+            continue
+        overview.open_tickets += 1
+        both = clocks[ticket.number]
+        view = clock_view(clock=both.current, work=both.work, now=now)
+        overview.at_risk += view.percent >= AT_RISK_PERCENT and view.state is not ClockState.PAUSED
+
+
+def overview(*, scope: Scope, client: Client, now: datetime) -> Overview:
+    """One client in one line."""
+    return overviews(scope=scope, now=now, clients=[client])[0]
+
+
+def next_due(*, scope: Scope, client: Client, now: datetime) -> list[QueueRow]:
+    """The client's open tickets with a clock at risk, the next to be due first."""
+    return [row for row in tickets.sla_at_risk(scope=scope, now=now) if row.ticket.client_id == client.pk]
+
+
+def history(*, scope: Scope, client: Client) -> QuerySet[Entry]:
+    """How the client was served, and by whom, newest first."""
+    return entries(scope=scope).filter(client=client, kind__in=HISTORY_KINDS).order_by("-index")
+
+
+def people_at(*, scope: Scope, client: Client) -> bool:
+    """Whether ``scope`` may see who works at this client."""
+    return scope.place(Permission.PEOPLE_VIEW).touches(client.pk)
