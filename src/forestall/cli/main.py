@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "operator": ("forestall.cli.operator", "operator", "Make and show the operator's keys."),
     "evidence": ("forestall.cli.evidence", "evidence", "List and export the evidence log."),
     "verify": ("forestall.cli.verify", "verify", "Check an evidence bundle, offline."),
+    "person": ("forestall.cli.person", "person", "Make people, set passwords, switch off and on; on the server."),
+    "signin": ("forestall.cli.signin", "signin", "Second factors, single sign-on, mail; on the server."),
+    "backup": ("forestall.cli.backup", "backup", "Back this installation up; list and prove backups."),
+    "restore": ("forestall.cli.restore", "restore", "Restore an installation from a backup."),
     "agent": ("forestall.cli.agent", "agent", "Enrol, run and look at this machine's agent."),
     "drill": ("forestall.cli.drill", "drill", "Make a real, bounded fault and watch the loop repair it."),
 }

@@ -96,6 +96,21 @@ class Home:
         return self.tls / "ca.pem"
 
     @property
+    def backups(self) -> Path:
+        """Forestall's own backups, unless FORESTALL_BACKUP_TO names another folder."""
+        return self.root / "backups"
+
+    @property
+    def backup_key(self) -> Path:
+        """Private key that reads the backups. Its place is off the server, like the operator's keys."""
+        return self.root / "backup.key"
+
+    @property
+    def backup_recipients(self) -> Path:
+        """Public keys for which backups are encrypted, one a line."""
+        return self.server / "backup.recipients"
+
+    @property
     def agent(self) -> Path:
         return self.root / "agent"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forestall.server.alerts.services import alerts_tick, notifications_send
+from forestall.server.backup.schedule import backup_tick
 from forestall.server.checks.services import checks_judge_due
 from forestall.server.evidence.services import checkpoints_sign
 from forestall.server.home import Home
@@ -15,6 +16,7 @@ from forestall.server.loop import HANDLERS
 from forestall.server.metrics.store import Store
 from forestall.server.outbox.services import events_route
 from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
+from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
 from forestall.trust.keys import private_key
 
@@ -44,9 +46,11 @@ SCHEDULE: tuple[Line, ...] = (
     Line("judge what is due", 5, lambda c, now: checks_judge_due(now=now)),
     Line("raise and clear alerts that waited", 5, lambda c, now: alerts_tick(now=now)),
     Line("send notifications", 5, lambda c, now: notifications_send(now=now)),
+    Line("send mail to clients' people", 5, lambda c, now: client_mails_send(now=now)),
     Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
     Line("consider standing orders again", 15, lambda c, now: orders_consider_waiting(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("sign checkpoints", 20, sign_checkpoints),
+    Line("back up", 30, lambda c, now: backup_tick(home=c.home, now=now)),
     Line("compact samples", 300, lambda c, now: c.store.compact(now=now)),
 )

@@ -303,12 +303,41 @@ class BackupRepository(Item, frozen=True, kw_only=True):
     """The device's backup settings name a command with which this backup can be run again."""
     unknown_why: str = ""
     """Why its state could not be read: ``password needed``."""
+    restored_at: Moment | None = None
+    """When it was last restored to see whether that works; None: nobody has said so."""
+    restored_ok: bool | None = None
+    restored_detail: str = ""
+
+
+class BackupJob(Item, frozen=True, kw_only=True):
+    """A backup of one program's own data, whose record says how it stands. It does not protect the device itself."""
+
+    name: str
+    """Short name, unique among the device's backups."""
+    tool: str
+    """The program: ``forestall``."""
+    location: str
+    """The folder of the backups."""
+    first_due_at: Moment | None = None
+    """Before that no backup is missing."""
+    last_success_at: Moment | None = None
+    snapshots: int | None = None
+    """Backups kept."""
+    last_run_at: Moment | None = None
+    last_run_ok: bool | None = None
+    last_run_detail: str = ""
+    unknown_why: str = ""
+    restored_at: Moment | None = None
+    """When one was last restored to prove it."""
+    restored_ok: bool | None = None
+    restored_detail: str = ""
 
 
 class Backups(Document, frozen=True, kw_only=True, tag="backups"):
     tools: tuple[str, ...] = ()
     """Backup programs installed."""
     repositories: tuple[BackupRepository, ...] = ()
+    jobs: tuple[BackupJob, ...] = ()
 
 
 class AntivirusProduct(Item, frozen=True, kw_only=True):

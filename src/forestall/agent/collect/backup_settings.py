@@ -12,7 +12,8 @@
     environment = { AWS_PROFILE = "backup" }           # optional: for the tool, when the agent reads the repository
 
 Its commands run with the agent's rights, so a file that others may write is refused. ``backup-runs.json`` in the
-agent's folder holds the last run of each: ``{"nightly": {"at": "2026-11-23T02:00:00Z", "ok": true, "detail": ""}}``.
+agent's folder holds the last run of each: ``{"nightly": {"at": "2026-11-23T02:00:00Z", "ok": true, "detail": ""}}``,
+and, when a restore test writes them there, ``restored_at``, ``restored_ok`` and ``restored_detail``.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class BackupRun(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     ok: bool
     detail: str = ""
+    restored_at: datetime | None = None
+    """When it was last restored to see whether that works."""
+    restored_ok: bool | None = None
+    restored_detail: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,8 +67,13 @@ def agent_home(host: Host) -> str:
     home = host.environment("FORESTALL_AGENT_HOME")
     if home:
         return home.rstrip("/")
+    return f"{data_folder(host)}/agent"
+
+
+def data_folder(host: Host) -> str:
+    """Forestall's data folder on this device: of a server, where it is one, and of the agent."""
     base = host.environment("FORESTALL_HOME") or f"{host.environment('HOME') or ''}/.local/share/forestall"
-    return f"{base.rstrip('/')}/agent"
+    return base.rstrip("/")
 
 
 def settings_file(host: Host) -> str | None:

@@ -1,4 +1,5 @@
-"""The ``backups`` document: restic and borg repositories, told of or found, and their newest content.
+"""The ``backups`` document: restic and borg repositories, told of or found, and their newest content; and on the
+machine of a server, how Forestall's own backup stands (the file that it keeps of that).
 
 Told of: ``backups.toml`` (see ``backup_settings``). Found: settings of borgmatic and resticprofile, environment files,
 cron and systemd lines that call restic or borg, and folders that look like a repository. Nothing is locked, cached or
@@ -18,12 +19,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from forestall.agent.collect.backup_settings import SettingsError, load_runs, load_settings, settings_file
-from forestall.agent.collect.host import CommandResult, Host, HostError
+import msgspec
+
+from forestall.agent.collect.backup_settings import (
+    SettingsError,
+    data_folder,
+    load_runs,
+    load_settings,
+    settings_file,
+)
+from forestall.agent.collect.host import CommandResult, FileMissing, Host, HostError
 from forestall.agent.collect.network import user_names
 from forestall.agent.collect.notes import Notes, complaint
 from forestall.agent.collect.redaction import redact
-from forestall.wire.facts import BackupRepository, Backups
+from forestall.wire import backup_status
+from forestall.wire.facts import BackupJob, BackupRepository, Backups
 
 Tool = Literal["restic", "borg"]
 
@@ -116,13 +126,53 @@ def collect(host: Host) -> Backups:
                 last_run_detail=run.detail if run else "",
                 rerun=candidate.rerun,
                 unknown_why=content.unknown_why,
+                restored_at=run.restored_at if run else None,
+                restored_ok=run.restored_ok if run else None,
+                restored_detail=run.restored_detail if run else "",
             )
         )
+    own = _own(notes, taken={one.name for one in repositories})
     return Backups(
         tools=tuple(name for name in PROGRAMS if host.find_program(name)),
         repositories=tuple(repositories),
+        jobs=() if own is None else (own,),
         sources=notes.sources,
         gaps=notes.gaps,
+    )
+
+
+def _own(notes: Notes, *, taken: set[str]) -> BackupJob | None:
+    """Forestall's own backup, on the machine of its server; None where there is none, or its schedule is off."""
+    path = f"{data_folder(notes.host)}/server/{backup_status.FILE_NAME}"
+    name = next(one for one in ("forestall", "forestall-server", "forestall-server-own") if one not in taken)
+    try:
+        data = notes.host.read_bytes(path, limit=_TEXT_BYTES)
+    except FileMissing:
+        return None
+    except HostError as error:
+        notes.gap("Forestall's own backup", error.why)
+        return BackupJob(name=name, tool="forestall", location="", unknown_why=error.why)
+    notes.used(path)
+    try:
+        status = msgspec.json.decode(data, type=backup_status.BackupStatus)
+    except msgspec.DecodeError as error:
+        notes.gap("Forestall's own backup", f"its status cannot be read: {error}")
+        return BackupJob(name=name, tool="forestall", location="", unknown_why=f"its status cannot be read: {error}")
+    if not status.scheduled:
+        return None
+    return BackupJob(
+        name=name,
+        tool="forestall",
+        location=status.folder,
+        first_due_at=status.first_due_at,
+        last_success_at=status.last_success_at,
+        snapshots=status.kept,
+        last_run_at=status.last_run_at,
+        last_run_ok=status.last_run_ok,
+        last_run_detail=status.last_run_detail[:500],
+        restored_at=status.verified_at,
+        restored_ok=status.verified_ok,
+        restored_detail=status.verified_detail[:500],
     )
 
 

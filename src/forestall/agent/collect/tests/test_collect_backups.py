@@ -262,3 +262,50 @@ def test_a_real_borg_repository(tmp_path, monkeypatch):
     assert only(backups.collect(LocalHost()), "real").unknown_why == "the password is wrong"
     tool_only = backups.Candidate("borg", str(repository), name="bare")
     assert backups._content(backups.Notes(LocalHost()), tool_only).unknown_why == "password needed"
+
+
+def own_backup(status, **recorded):
+    files = {"/data/server/backup-status.json": status}
+    host = RecordedHost(files=files, environment={"FORESTALL_HOME": "/data"}, **recorded)
+    return backups.collect(host)
+
+
+def test_on_the_servers_machine_forestalls_own_backup_is_told_of():
+    status = {
+        "folder": "/mnt/nas/forestall",
+        "first_due_at": "2026-11-01T12:10:00Z",
+        "last_run_at": "2026-11-23T01:30:00Z",
+        "last_run_ok": False,
+        "last_run_detail": "/mnt/nas/forestall is not a folder; is its volume mounted?",
+        "last_success_at": "2026-11-22T01:30:00Z",
+        "kept": 9,
+        "verified_at": "2026-11-22T01:31:00Z",
+        "verified_ok": True,
+        "verified_detail": "9 rows are equal",
+        "a_later_version_says": "more",
+    }
+    document = own_backup(json.dumps(status))
+    (own,) = document.jobs
+    assert (own.name, own.tool, own.location, own.snapshots) == ("forestall", "forestall", "/mnt/nas/forestall", 9)
+    assert own.last_success_at == datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
+    assert (own.last_run_ok, own.restored_ok, own.restored_at.minute) == (False, True, 31)
+    assert "mounted?" in own.last_run_detail
+    assert "/data/server/backup-status.json" in document.sources
+
+
+def test_no_server_a_schedule_that_is_off_and_a_status_that_cannot_be_read():
+    assert backups.collect(RecordedHost(environment={"FORESTALL_HOME": "/data"})).jobs == ()
+    assert own_backup('{"scheduled": false, "folder": "/b"}').jobs == ()
+    document = own_backup('{"last_run_at": "yesterday"}')
+    assert "cannot be read" in document.jobs[0].unknown_why
+    assert document.gaps[-1].what == "Forestall's own backup"
+    denied = own_backup("{}", denied=["/data/server"], is_root=False)
+    assert denied.jobs[0].unknown_why == "needs root"
+
+
+def test_a_restore_test_of_ones_own_is_told_of():
+    run = {"at": "2026-11-23T04:00:00Z", "ok": True, "restored_at": "2026-11-01T04:00:00Z", "restored_ok": True}
+    files = {"/agent/backups.toml": SETTINGS, "/agent/backup-runs.json": json.dumps({"nightly": run}), **RESTIC}
+    host = RecordedHost(files=files, environment=HOME, outputs={"restic --repo": SNAPSHOTS})
+    (found,) = backups.collect(host).repositories
+    assert (found.restored_ok, found.restored_at) == (True, datetime(2026, 11, 1, 4, tzinfo=UTC))

@@ -6,6 +6,7 @@ from forestall.server.checks.kind import CheckKind
 from forestall.server.checks.kinds import (
     antivirus,
     backup_age,
+    backup_restore_verified,
     certificate_expiry,
     clock_drift,
     cpu,
@@ -40,6 +41,7 @@ CHECK_KINDS: dict[str, CheckKind] = {
         cpu,
         memory,
         backup_age,
+        backup_restore_verified,
         security_updates,
         other_updates,
         reboot_pending,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from forestall.server.checks.kind import Level
 from forestall.server.checks.result import Known, Result, Risk, Status
 from forestall.server.checks.words import clock, listing, number, span
-from forestall.wire.facts import BackupRepository, Backups
+from forestall.wire.facts import BackupJob, BackupRepository, Backups
+
+FIRST_GRACE = timedelta(hours=1)
+"""For the first run of a backup to end."""
+_OWN = "Forestall's own backup"
+_LISTED_BY = {"restic": "restic snapshots", "borg": "borg list", "forestall": "forestall backup list:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +35,27 @@ class Policy:
 
 
 def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, Status]) -> Sequence[Result]:
-    """One result a repository (age in hours), or one for the device when it has none."""
+    """One result a repository (age in hours), or one for the device when it has none; and one a program's own backup,
+    which does not protect the device itself."""
     document = known.facts.backups
     assert document is not None  # noqa: S101 - judge_kind sees to it
+    jobs = [_judge_backup(job, policy, now) for job in document.jobs if not _is_awaited(job, now)]
+    return [*_judge_device(document, policy, now, previous), *jobs]
+
+
+def _is_awaited(job: BackupJob, now: datetime) -> bool:
+    """Whether its first run lies ahead, or just began: nothing is missing yet."""
+    started = job.last_success_at or job.last_run_ok is not None or job.unknown_why
+    return not started and job.first_due_at is not None and now < job.first_due_at + FIRST_GRACE
+
+
+def _judge_device(document: Backups, policy: Policy, now: datetime, previous: Mapping[str, Status]) -> Sequence[Result]:
     repositories = {repository.name: repository for repository in document.repositories}
     if not repositories:
         if not policy.required:
             return [Result(Status.PASS, "0 backups of its own; by policy the device is protected in another way.")]
         return [_none(document)]
-    results = [_judge_repository(repository, policy, now) for repository in repositories.values()]
+    results = [_judge_backup(repository, policy, now) for repository in repositories.values()]
     if previous.get("", Status.UNKNOWN) is not Status.UNKNOWN:
         # It was "nothing protects this device": say what changed, so that its ticket ends with a pass.
         results.insert(0, Result(Status.PASS, f"A backup is set up: {listing(list(repositories))}."))
@@ -61,10 +78,10 @@ def _none(document: Backups) -> Result:
     )
 
 
-def _judge_repository(repository: BackupRepository, policy: Policy, now: datetime) -> Result:
-    name = f"{repository.name} ({repository.tool})"
+def _judge_backup(repository: BackupRepository | BackupJob, policy: Policy, now: datetime) -> Result:
+    name = f"{repository.name} ({repository.tool})" if isinstance(repository, BackupRepository) else _OWN
     success, run = repository.last_success_at, repository.last_run_at
-    evidence = (f"{repository.tool} {'snapshots' if repository.tool == 'restic' else 'list'} {repository.location}",)
+    evidence = (f"{_LISTED_BY.get(repository.tool, repository.tool)} {repository.location}".rstrip(),)
     detail = f": {repository.last_run_detail}" if repository.last_run_detail else ""
     hours = (now - success).total_seconds() / 3600 if success else None
     value = None if hours is None else round(max(0.0, hours), 1)

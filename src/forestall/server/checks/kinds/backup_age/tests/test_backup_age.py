@@ -2,7 +2,7 @@
 
 from forestall.server.checks.result import Risk
 from forestall.server.checks.tests.story import FAIL, PASS, UNKNOWN, WARN, ago, judged, known_with
-from forestall.wire.facts import BackupRepository, Backups, Gap
+from forestall.wire.facts import BackupJob, BackupRepository, Backups, Gap
 
 
 def repository(**fields) -> BackupRepository:
@@ -74,3 +74,35 @@ def test_the_first_backup_ends_the_complaint_that_there_is_none():
 
 def test_protected_in_another_way_by_policy():
     assert backups(required=False)[""].status is PASS
+
+
+def own(**fields) -> BackupJob:
+    return BackupJob(**{"name": "forestall", "tool": "forestall", "location": "/srv/backups", **fields})
+
+
+def with_own(job, *repositories, **policy):
+    return judged("backup_age", known_with(Backups(repositories=repositories, jobs=(job,))), **policy)
+
+
+def test_forestalls_own_backup_is_judged_like_any_other_and_protects_only_itself():
+    results = with_own(own(last_success_at=ago(hours=3), last_run_at=ago(hours=3), last_run_ok=True, snapshots=7))
+    assert {target: one.status for target, one in results.items()} == {"": FAIL, "forestall": PASS}
+    assert "Nothing protects this device" in results[""].reason
+    assert results["forestall"].reason == (
+        "Forestall's own backup: the last good backup is 3 h old (2026-11-23 06:00 UTC); 7 kept."
+    )
+    assert with_own(own(last_success_at=ago(hours=30)), required=False)["forestall"].status is FAIL
+
+
+def test_forestalls_own_backup_that_failed_says_why():
+    failed = own(last_success_at=ago(hours=20), last_run_at=ago(hours=1), last_run_ok=False, last_run_detail="no room")
+    result = with_own(failed, repository(last_success_at=ago(hours=1)))["forestall"]
+    assert result.status is FAIL
+    assert "failed on 2026-11-23 08:00 UTC: no room" in result.reason
+
+
+def test_a_new_installation_is_not_blamed_for_the_backup_that_is_not_due_yet():
+    assert "forestall" not in with_own(own(first_due_at=ago(minutes=-5)))
+    assert "forestall" not in with_own(own(first_due_at=ago(minutes=20), last_run_at=ago(minutes=20)))
+    assert with_own(own(first_due_at=ago(hours=2)))["forestall"].status is FAIL
+    assert with_own(own(unknown_why="needs root", first_due_at=ago(hours=-1)))["forestall"].status is UNKNOWN
