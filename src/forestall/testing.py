@@ -34,7 +34,7 @@ for name in (
     "FORESTALL_CONSOLE",
     "FORESTALL_INTAKE",
     "FORESTALL_DATABASE_URL",
-    "FORESTALL_PART",
+    "FORESTALL_DATABASE_ROLES",
 ):
     os.environ.pop(name, None)
 Path(os.environ["FORESTALL_HOME"], "server", "static").mkdir(parents=True)

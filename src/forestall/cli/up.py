@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forestall.cli.errors import CommandError
+from forestall.server.database.url import DatabaseUrlError, database_url
 from forestall.server.home import AddressError, Home, console_address, current_home, intake_address
 from forestall.server.supervisor import (
     AlreadyRunningError,
@@ -48,7 +49,8 @@ def up(*, detach: bool, no_agent: bool) -> int:
     try:
         if console_address() == intake_address():
             raise CommandError(f"FORESTALL_CONSOLE and FORESTALL_INTAKE are both {console_address()}")
-    except AddressError as error:
+        database_url(home)
+    except (AddressError, DatabaseUrlError) as error:
         raise CommandError(str(error)) from None
     _make_home(home)
     if detach:

@@ -22,6 +22,7 @@ import django
 from django.core.management import call_command
 from django.db import OperationalError
 
+from forestall.server.database.url import DatabaseUrlError
 from forestall.server.home import (
     Home,
     console_address,
@@ -65,14 +66,37 @@ def prepare(home: Home) -> None:
     if not home.log_key.exists():
         write_private(home.log_key, private_bytes(new_key()))
     say("Keys of this server")
-    call_command("migrate", interactive=False, verbosity=0)
-    say("Database")
+    say(_database(home))
     certificates_ensure(home=home, address=intake_address(), now=datetime.now(UTC))
     say("Certificates")
     _operator(home)
     say("Operator's keys and signed runbooks")
     _first_person(home)
     say("First client, site and person")
+
+
+def _database(home: Home) -> str:
+    """Migrate; on PostgreSQL also roles, grants and walls, anew at every start: a new version brings new tables."""
+    from forestall.server.database.url import NO_ROLES, SWITCH, database_url
+
+    call_command("migrate", interactive=False, verbosity=0)
+    url = database_url(home)
+    if url is None:
+        return "Database"
+    switch = os.environ.get(SWITCH, "")
+    if switch not in ("", NO_ROLES):
+        raise InstallationError(f"{SWITCH}={switch!r} is not {NO_ROLES!r}")
+    if switch == NO_ROLES:
+        return "Database (PostgreSQL; no roles, no row-level security)"
+    from forestall.server.database.roles import RolesError, connect, roles_ensure, secure
+
+    try:
+        roles = roles_ensure(url=url, home=home)
+        with connect(url) as owner:
+            secure(owner, roles=roles)
+    except RolesError as error:
+        raise InstallationError(str(error)) from None
+    return "Database (PostgreSQL; a role for each part, row-level security)"
 
 
 def _operator(home: Home) -> None:
@@ -215,7 +239,11 @@ def main(arguments: list[str]) -> int:
         # Before Django reads its settings: the key must be there.
         home.server.mkdir(mode=0o700, parents=True, exist_ok=True)
         read_or_make_secret(home.secret_key)
-    django.setup()
+    try:
+        django.setup()
+    except DatabaseUrlError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     logging.getLogger().setLevel(logging.WARNING)
     steps = {"prepare": prepare, "enrol": enrol, "baseline": baseline, "announce": announce}
     try:
@@ -225,8 +253,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except (OSError, OperationalError) as error:
-        # A full disk, above all. Every step may be run again.
-        sys.stderr.write(f"{home.root}: {error}\n")
+        # A full disk, above all, or a database server that is not there. Every step may be run again.
+        sys.stderr.write(f"{home.root}: {' '.join(str(error).split())}\n")
         return 1
     except KeyboardInterrupt:
         return 130

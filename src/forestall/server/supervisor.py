@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from forestall.server.database.url import part_environment
 from forestall.server.home import Address, Home, console_address, intake_address, write_private
 
 FIRST_WAIT_SECONDS = 0.1
@@ -141,7 +142,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=dict(self.environment),
+                env=part_environment(self.home, part.name, self.environment),
                 preexec_fn=_die_with_parent,
             )
 

@@ -17,11 +17,8 @@ from django.apps import apps
 from psycopg import sql
 
 from forestall.server.database import walls
-from forestall.server.database.url import PARTS, DatabaseUrl, part_passwords
+from forestall.server.database.url import NO_ROLES, PARTS, SWITCH, DatabaseUrl, part_passwords
 from forestall.server.home import Home, write_private
-
-SWITCH = "FORESTALL_DATABASE_ROLES"
-"""``none``: every part connects as the address says, without roles and without the second wall."""
 
 READ = ("SELECT",)
 CHANGE = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -185,8 +182,8 @@ def _set_role(owner: psycopg.Connection[Any], role: str, password: str, *, exist
         raise RolesError(
             f"{user} may not make the role {role}. As an administrator of the database, run once:"
             f' ALTER ROLE "{user}" CREATEROLE; then start Forestall, and afterwards take it back if you like'
-            f' (ALTER ROLE "{user}" NOCREATEROLE). Or set {SWITCH}=none: then every part connects as {user}, without a'
-            " role of its own and without row-level security"
+            f' (ALTER ROLE "{user}" NOCREATEROLE). Or set {SWITCH}={NO_ROLES}: then every part connects as {user}, and'
+            " there is no row-level security"
         ) from None
 
 

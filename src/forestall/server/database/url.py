@@ -8,14 +8,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from forestall.server.home import Home
 
 VARIABLE = "FORESTALL_DATABASE_URL"
-PART_VARIABLE = "FORESTALL_PART"
-"""Which part of Forestall a process is (``console``, ``intake``, ``worker``): it connects as that part's role."""
+SWITCH = "FORESTALL_DATABASE_ROLES"
+"""``none``: every part connects as the address says, without roles and without the second wall."""
+NO_ROLES = "none"
 PARTS = ("console", "intake", "worker")
+"""The parts that have a role of their own."""
 MAX_NAME = 63
 """Bytes PostgreSQL keeps of a name."""
 _SCHEMES = ("postgresql", "postgres")
@@ -95,6 +97,15 @@ class DatabaseUrl:
 
     __repr__ = __str__
 
+    @property
+    def secret(self) -> str:
+        """The whole address, with the password: for the environment of a process or a private file, never for a log."""
+        login = quote(self.user, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
+        options = [("host", self.host)] if self.host else []
+        options += [("port", self.port)] if self.port else []
+        query = urlencode([*options, *self.options])
+        return f"postgresql://{login}{'@' if login else ''}/{quote(self.name, safe='')}{'?' if query else ''}{query}"
+
     def as_user(self, user: str, password: str) -> DatabaseUrl:
         return replace(self, user=user, password=password)
 
@@ -147,23 +158,24 @@ def part_passwords(home: Home) -> dict[str, str]:
 
 
 def database_settings(home: Home, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Django's ``DATABASES["default"]`` for this process.
+    """Django's ``DATABASES["default"]`` for this process: as the address says, or SQLite without one."""
+    url = database_url(home, environment)
+    return sqlite_settings(home) if url is None else url.settings()
 
-    A part of Forestall (``FORESTALL_PART``) connects as its own role when ``forestall up`` has made one here;
-    everything else, and a part on another machine, connects as the address says.
+
+def part_environment(home: Home, part: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a part starts: with the address of its own role, and never the owner's.
+
+    Without roles (``FORESTALL_DATABASE_ROLES=none``, or SQLite) as it was.
     """
     url = database_url(home, environment)
-    if url is None:
-        return sqlite_settings(home)
-    part = environment.get(PART_VARIABLE, "")
-    if part and part not in PARTS:
-        raise DatabaseUrlError(f"{PART_VARIABLE}={part!r} is none of {', '.join(PARTS)}")
-    if part:
-        role = url.role(part)
-        password = part_passwords(home).get(role)
-        if password is not None:
-            url = url.as_user(role, password)
-    return url.settings()
+    own = {name: value for name, value in environment.items() if name != VARIABLE}
+    if url is None or part not in PARTS:
+        return own
+    if environment.get(SWITCH) == NO_ROLES:
+        return {**own, VARIABLE: url.secret}
+    role = url.role(part)
+    return {**own, VARIABLE: url.as_user(role, part_passwords(home)[role]).secret}
 
 
 def sqlite_settings(home: Home) -> dict[str, Any]:

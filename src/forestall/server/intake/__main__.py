@@ -26,13 +26,15 @@ SWITCH_SECONDS = 0.0005
 
 async def serve() -> None:
     """Serve until told to stop. The order of the start matters and stands here in one piece."""
+    from django.db import close_old_connections
+
     from forestall.server.certificates import certificate_file, certificates_ensure, key_file
     from forestall.server.home import current_home, intake_address, read_or_make_secret
     from forestall.server.intake.app import Intake
     from forestall.server.intake.catalogues import Catalogues
     from forestall.server.intake.enrolment import enrol
     from forestall.server.intake.journal import Journal, JournalFile, journal_lock
-    from forestall.server.intake.known import Watch
+    from forestall.server.intake.known import Picture, Watch
     from forestall.server.intake.serving import Server, context_make
     from forestall.server.intake.sessions import Sessions
 
@@ -46,6 +48,12 @@ async def serve() -> None:
         journal = Journal(file, expected=expected)
         watch = Watch(clock=monotonic)
         database = ThreadPoolExecutor(1, thread_name_prefix="refresh")
+
+        def take() -> Picture:
+            # A connection that failed last time (the database server was restarted) is left behind.
+            close_old_connections()
+            return watch.take()
+
         refreshing = asyncio.Lock()
         failing = ""
 
@@ -53,7 +61,7 @@ async def serve() -> None:
             nonlocal failing
             async with refreshing:
                 try:
-                    picture = await loop.run_in_executor(database, watch.take)
+                    picture = await loop.run_in_executor(database, take)
                 except Exception as error:
                     if str(error) != failing:
                         log.exception("the main database could not be read")

@@ -161,7 +161,9 @@ def _batches(
 
 def _devices(rows: Sequence[Row]) -> dict[bytes, Device]:
     ids = {UUID(bytes=row.device) for row in rows if row.device}
-    found = Device.objects.visible_to(_SCOPE).select_related("client").filter(pk__in=ids)
+    # Their rows are taken first, and in one order: what people do to a device meanwhile waits, and so do we.
+    taken = Device.objects.visible_to(_SCOPE).select_for_update(of=("self",), no_key=True).order_by("pk")
+    found = taken.select_related("client").filter(pk__in=ids)
     return {device.pk.bytes: device for device in found}
 
 

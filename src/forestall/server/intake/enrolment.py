@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db import close_old_connections
+
 from forestall.server.home import Home
 from forestall.server.intake.refused import RefusedError
 from forestall.server.inventory.services import TokenUnusableError, device_enrol
@@ -23,6 +25,7 @@ def enrol(*, request: EnrolRequest, now: datetime, home: Home) -> EnrolReply:
     )
     if not signature_holds(public=request.public_key, signature=request.signature, message=message):
         raise RefusedError(RefusalCode.SIGNATURE_WRONG, "$.signature: not by $.public_key")
+    close_old_connections()
     # Before the token is used up: without a root there is nothing for the device to pin.
     root = root_envelope()
     try:
