@@ -203,12 +203,8 @@ def token_revoke(*, token: ApiToken, scope: Scope, now: datetime) -> ApiToken:
 def _changeable(person: Person, scope: Scope, now: datetime) -> Person:
     """The person, locked; DoesNotExist when the scope does not see them, NotAllowedError when they may more."""
     seen = queries.persons(scope=scope).get(pk=person.pk)
-    rules.person_check(
-        receiver=receiver_of(seen),
-        powers=queries.powers_of(seen, now=now),
-        place=queries.reach_of(seen, now=now),
-        giver=scope,
-    )
+    standing = queries.standing_of(seen, now=now)
+    rules.person_check(receiver=receiver_of(seen), powers=standing.powers, place=standing.reach, giver=scope)
     Person.objects.select_for_update().get(pk=seen.pk)
     return seen
 
@@ -242,7 +238,7 @@ def _recorded(
 ) -> None:
     """On the record of each client where they may something, or whose own person they are."""
     place = NOWHERE
-    for held in queries.powers_of(person, now=now).values():
+    for held in queries.standing_of(person, now=now).powers.values():
         place |= held
     if person.home_client_id is not None:
         place |= Place(clients=frozenset({person.home_client_id}))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError
@@ -132,6 +133,30 @@ def persons(*, scope: Scope) -> QuerySet[Person]:
     return every.filter(mine | Q(pk=scope.person_id))
 
 
+def persons_found(
+    *,
+    scope: Scope,
+    now: datetime,
+    words: str = "",
+    role: Role | CustomRole | None = None,
+    client: UUID | None = None,
+) -> QuerySet[Any]:
+    """The persons whom ``scope`` may see, narrowed by words of their names and by what they hold now; each with
+    ``has_factor``."""
+    found = with_second_factor(persons(scope=scope)).select_related("home_client")
+    for word in words.split()[:6]:
+        found = found.filter(Q(username__icontains=word) | Q(display_name__icontains=word) | Q(email__icontains=word))
+    if role is not None or client is not None:
+        held = grants(scope=scope, now=now).order_by()
+        if role is not None:
+            held = held.filter(custom=role) if isinstance(role, CustomRole) else held.filter(role=role.value)
+        if client is not None:
+            # Who works everywhere works there too.
+            held = held.filter(Q(client=client) | Q(client=None))
+        found = found.filter(pk__in=held.values("person"))
+    return found
+
+
 # --- what people may do, and who says so ------------------------------------------------------------------------
 
 
@@ -165,21 +190,37 @@ def grants(*, scope: Scope, now: datetime | None = None) -> QuerySet[Grant]:
     return found.order_by("person__username", "client__name", "site__name", "pk")
 
 
-def powers_of(person: Person, *, now: datetime) -> rules.Powers:
-    """What a person's grants give, though they be switched off."""
-    live = Grant.objects.filter(Q(until=None) | Q(until__gt=now), person=person).select_related("custom")
-    return rules.powers_add(grant_powers(grant) for grant in live)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far somebody reaches, though they be switched off."""
+
+    powers: rules.Powers
+    """What their grants give."""
+    reach: Place
+    """Where whoever changes them must be allowed to change people: wherever they have a role; without any, their home
+    client, or everywhere for staff."""
 
 
-def reach_of(person: Person, *, now: datetime) -> Place:
-    """Where whoever changes this person must be allowed to change people: wherever it has a role; without any, its
-    home client, or everywhere for staff."""
-    reach = NOWHERE
-    for grant in Grant.objects.filter(Q(until=None) | Q(until__gt=now), person=person):
-        reach |= grant_place(grant)
-    if reach.is_empty:
-        return _place(person.home_client_id, None)
-    return reach
+def standings(people: Iterable[Person], *, now: datetime) -> dict[int, Standing]:
+    """How far each of these people reaches, by their number; one query for all."""
+    homes = {one.pk: _place(one.home_client_id, None) for one in people}
+    held: dict[int, list[Grant]] = {}
+    live = Grant.objects.filter(Q(until=None) | Q(until__gt=now), person__in=list(homes)).select_related("custom")
+    for grant in live:
+        held.setdefault(grant.person_id, []).append(grant)
+    found = {}
+    for pk, home in homes.items():
+        reach = NOWHERE
+        for grant in held.get(pk, ()):
+            reach |= grant_place(grant)
+        powers = rules.powers_add(grant_powers(grant) for grant in held.get(pk, ()))
+        found[pk] = Standing(powers=powers, reach=home if reach.is_empty else reach)
+    return found
+
+
+def standing_of(person: Person, *, now: datetime) -> Standing:
+    """How far one person reaches."""
+    return standings([person], now=now)[person.pk]
 
 
 def sees_whole(person: Person, *, scope: Scope, now: datetime) -> bool:
@@ -187,14 +228,16 @@ def sees_whole(person: Person, *, scope: Scope, now: datetime) -> bool:
     tokens, sessions and sign-ins."""
     if person.pk == scope.person_id:
         return True
-    return rules.within(reach_of(person, now=now), scope.place(Permission.PEOPLE_VIEW))
+    return rules.within(standing_of(person, now=now).reach, scope.place(Permission.PEOPLE_VIEW))
 
 
-def may_change_person(person: Person, *, scope: Scope, now: datetime) -> bool:
-    """Whether ``scope`` may change this person: only those who may no more than itself."""
+def changeable(people: Iterable[Person], *, scope: Scope, now: datetime) -> frozenset[int]:
+    """Which of these people ``scope`` may change: those who may no more than itself, by their number."""
     place = scope.place(Permission.PEOPLE_CHANGE)
-    return rules.within(reach_of(person, now=now), place) and not rules.exceeding(
-        powers=powers_of(person, now=now), giver=scope
+    return frozenset(
+        pk
+        for pk, standing in standings(people, now=now).items()
+        if rules.within(standing.reach, place) and not rules.exceeding(powers=standing.powers, giver=scope)
     )
 
 
@@ -289,7 +332,7 @@ def roles_asking_for_factor() -> frozenset[str]:
     return frozenset(role or str(custom) for role, custom in asking.values_list("role", "custom"))
 
 
-def with_second_factor(found: QuerySet[Person]) -> QuerySet[Person]:
+def with_second_factor(found: QuerySet[Person]) -> QuerySet[Any]:
     """Persons with ``has_factor``: whether they set up an authenticator app or a passkey."""
     from allauth.mfa.models import Authenticator
 
