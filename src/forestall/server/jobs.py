@@ -18,6 +18,7 @@ from forestall.server.outbox.services import events_route
 from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
 from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
+from forestall.server.transfer.leaving import samples_forget
 from forestall.trust.keys import private_key
 
 
@@ -52,5 +53,6 @@ SCHEDULE: tuple[Line, ...] = (
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("sign checkpoints", 20, sign_checkpoints),
     Line("back up", 30, lambda c, now: backup_tick(home=c.home, now=now)),
+    Line("forget removed clients' samples", 300, lambda c, now: samples_forget(store=c.store)),
     Line("compact samples", 300, lambda c, now: c.store.compact(now=now)),
 )

@@ -63,7 +63,7 @@ def proposals_of(*, scope: Scope, ticket: Ticket, checks: Sequence[Check], now: 
             continue
         for slug in kind.remedies:
             if slug in newest and all(proposal.slug != slug for proposal in found):
-                found.append(_proposal(scope, newest[slug], ticket.device, check, jobs))
+                found.append(_proposal(scope, newest[slug], check.device, check, jobs))
     return found
 
 

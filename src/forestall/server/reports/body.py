@@ -64,7 +64,8 @@ class Done(msgspec.Struct, frozen=True):
 class Verification(msgspec.Struct, frozen=True):
     """Whether a check has shown that it is fixed."""
 
-    state: Literal["verified", "unverified"]
+    state: Literal["verified", "unverified", "by_hand"]
+    """``by_hand``: of a request, which no check judges."""
     at: datetime | None
     status: str
     reason: str
@@ -132,7 +133,8 @@ class ReportBody(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the earlier report of the same ticket; empty: none."""
     client: Party
     site: Party
-    device: Party
+    device: Party | None
+    """None: a request that is about no one device."""
     device_role: str
     device_os: str
     ticket: int
@@ -158,6 +160,9 @@ class ReportBody(msgspec.Struct, frozen=True, kw_only=True):
     """What is missing from the calendar the clocks count by; empty when nothing is."""
     evidence: list[Evidence]
     checkpoint: CheckpointOf | None
+    request: str = ""
+    """What was asked for, in the words of who asked; empty: a check opened the ticket."""
+    requested_by: str = ""
 
 
 def body_plain(body: ReportBody) -> dict[str, Any]:

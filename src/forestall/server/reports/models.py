@@ -33,6 +33,8 @@ class ServiceReport(ScopedModel):
     """In hex; the evidence record of the issue names it, too."""
     reference = models.CharField(max_length=250)
     """Evidence record of the issue: ``client/#index``."""
+    for_client = models.BooleanField(default=False)
+    """The portal shows it: made since comments are internal unless they were written for the client."""
 
     class Meta:
         ordering = ["-made_at", "-pk"]

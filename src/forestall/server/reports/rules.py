@@ -32,6 +32,8 @@ _EVIDENCE_WORDS = {
     "job:delivered": "job delivered",
     "job:queued": "job queued",
     "job:result": "job result",
+    "ticket:answered": "the client's answer",
+    "ticket:rated": "the client's rating",
     "ticket:acknowledged": "ticket acknowledged",
     "ticket:assigned": "ticket assigned",
     "ticket:commented": "ticket comment",
@@ -48,13 +50,15 @@ def page_of(body: ReportBody) -> dict[str, Any]:
     return {
         "number": body.number,
         "title": cut(body.title),
-        "place": [body.device.name, body.site.name, body.client.name],
+        "place": [part.name for part in (body.device, body.site, body.client) if part is not None],
         "client": body.client.name,
         "made": times.full(body.made_at),
         "timezone": body.timezone,
         "supersedes": body.supersedes,
         "sentence": _sentence(body, times),
         "verified": verified,
+        "by_hand": body.verification.state == "by_hand",
+        "request": cut(body.request),
         "facts": _facts(body, times),
         "seen": [
             {
@@ -146,6 +150,8 @@ def _sentence(body: ReportBody, times: Times) -> str:
     parts = [f"{word} on {times.full(body.resolved_at)}, {took} after it was first seen."]
     if body.verification.state == "verified":
         parts.append("A check has verified it.")
+    elif body.verification.state == "by_hand":
+        parts.append("It was a request: whether it is done, you say.")
     else:
         parts.append("No check has verified it yet.")
     states = {clock.kind: clock.state for clock in body.sla}
@@ -165,11 +171,13 @@ def _facts(body: ReportBody, times: Times) -> list[list[str]]:
         else "by nobody: it was resolved before"
     )
     resolved = f"{times.full(body.resolved_at)} by {'the check' if body.resolved_by == 'check' else body.resolved_by}"
-    device = ", ".join(part for part in (body.device.name, body.device_role, body.device_os) if part)
+    name = body.device.name if body.device else ""
+    device = ", ".join(part for part in (name, body.device_role, body.device_os) if part)
     return [
         ["Ticket", f"#{body.ticket}"],
+        *([["Asked for by", body.requested_by]] if body.requested_by else []),
         ["Priority, risk", f"{body.priority}, {body.risk}"],
-        ["Device", cut(device, 200)],
+        ["Device", cut(device, 200) or "none in particular"],
         ["Owner", body.owner or "nobody"],
         ["First seen", times.full(body.first_seen_at)],
         ["Opened", times.full(body.opened_at)],

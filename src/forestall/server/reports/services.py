@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,10 @@ from django.db import transaction
 from forestall.server.evidence import queries as evidence
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.log_key import log_key_read
+from forestall.server.evidence.models import Entry
 from forestall.server.evidence.services import checkpoints_sign, evidence_append
 from forestall.server.people.scope import Scope
+from forestall.server.people.voice import public_name
 from forestall.server.reports.body import (
     CheckpointOf,
     Done,
@@ -38,7 +40,8 @@ from forestall.server.runbooks import queries as runbooks
 from forestall.server.runbooks.models import Job
 from forestall.server.tickets import queries as tickets
 from forestall.server.tickets.models import EventKind, Ticket, TicketEvent
-from forestall.server.tickets.rules import ClockKind, clock_explain, clock_view
+from forestall.server.tickets.portal import names_of
+from forestall.server.tickets.rules import ClockKind, Urgency, clock_explain, clock_view
 
 REPORTS = Scope.system("reports")
 
@@ -52,7 +55,13 @@ PEOPLES_ACTS = (
     EventKind.RESUMED,
     EventKind.RESOLVED,
     EventKind.REOPENED,
+    EventKind.ASKED,
+    EventKind.ANSWERED,
+    EventKind.LAPSED,
 )
+
+ONLY_FOR_CLIENT = frozenset({EventKind.COMMENTED, EventKind.REOPENED})
+"""Kinds whose words may be internal: of these a report has what was written for the client, or nothing."""
 
 
 class RenderError(RuntimeError):
@@ -103,7 +112,11 @@ def service_report_make(*, ticket: Ticket, now: datetime, render: Renderer = ren
     A ticket that was resolved, verified or reopened since its last report gets a new one, which takes the place of
     the last; otherwise the last is returned. ReportError for a ticket that is neither resolved nor closed.
     """
-    ticket = Ticket.objects.visible_to(REPORTS).select_related("client", "site", "device", "owner").get(pk=ticket.pk)
+    ticket = (
+        Ticket.objects.visible_to(REPORTS)
+        .select_related("client", "site", "device", "owner", "requested_by")
+        .get(pk=ticket.pk)
+    )
     if ticket.resolved_at is None:
         raise ReportError(f"ticket {ticket.number} is {ticket.state}: a report is made when it is resolved or closed")
     last = ServiceReport.objects.visible_to(REPORTS).select_for_update().filter(ticket=ticket).order_by("-pk").first()
@@ -139,6 +152,7 @@ def service_report_make(*, ticket: Ticket, now: datetime, render: Renderer = ren
         pdf=pdf,
         pdf_sha256=digest,
         reference=entry.reference,
+        for_client=True,
     )
     return report
 
@@ -151,6 +165,10 @@ def _says_the_same(report: ServiceReport, ticket: Ticket) -> bool:
 
 def _body(ticket: Ticket, *, number: str, supersedes: str, now: datetime) -> ReportBody:
     device = ticket.device
+    names = names_of(
+        {ticket.acknowledged_by, ticket.resolved_by, ticket.owner.username if ticket.owner else ""},
+        client=ticket.client_id,
+    )
     clocks = tickets.clocks_of(scope=REPORTS, tickets=[ticket])[ticket.number]
     checkpoint = evidence.checkpoint_latest(client_id=ticket.client_id)
     if ticket.resolved_at is None:
@@ -162,33 +180,42 @@ def _body(ticket: Ticket, *, number: str, supersedes: str, now: datetime) -> Rep
         supersedes=supersedes,
         client=Party(id=str(ticket.client_id), name=ticket.client.name),
         site=Party(id=str(ticket.site_id), name=ticket.site.name),
-        device=Party(id=str(device.pk), name=device.name),
-        device_role=device.role,
-        device_os=device.os_name,
+        device=Party(id=str(device.pk), name=device.name) if device else None,
+        device_role=device.role if device else "",
+        device_os=device.os_name if device else "",
         ticket=ticket.number,
         title=ticket.title,
         state="closed" if ticket.state == "closed" else "resolved",
         risk=ticket.risk,
         priority=ticket.priority,
-        owner=ticket.owner.username if ticket.owner else "",
+        owner=names[ticket.owner.username] if ticket.owner else "",
         first_seen_at=ticket.first_seen_at,
         opened_at=ticket.opened_at,
         acknowledged_at=ticket.acknowledged_at,
-        acknowledged_by=ticket.acknowledged_by,
+        acknowledged_by=names.get(ticket.acknowledged_by, ticket.acknowledged_by),
         resolved_at=ticket.resolved_at,
-        resolved_by=ticket.resolved_by,
+        resolved_by=names.get(ticket.resolved_by, ticket.resolved_by),
         close_reason=ticket.close_reason,
         resolution=ticket.resolution,
         seen=_seen(ticket),
         done=_done(ticket),
         verification=_verification(ticket),
-        sla=[_sla(ticket, clocks, kind, now) for kind in ClockKind],
+        sla=[_sla(ticket, clocks, kind, now, names) for kind in ClockKind],
         calendar_note=clocks.work.note,
         evidence=_evidence(ticket),
         checkpoint=CheckpointOf(size=checkpoint.size, root=bytes(checkpoint.root).hex(), at=checkpoint.at)
         if checkpoint
         else None,
+        request=_request(ticket),
+        requested_by=public_name(ticket.requested_by, client=ticket.client_id),
     )
+
+
+def _request(ticket: Ticket) -> str:
+    if not ticket.is_request:
+        return ""
+    urgency = Urgency(ticket.urgency).words
+    return f"{urgency}. {ticket.text}" if ticket.text else f"{urgency}."
 
 
 def _seen(ticket: Ticket) -> list[Seen]:
@@ -219,29 +246,34 @@ def _done(ticket: Ticket) -> list[Done]:
     jobs = list(runbooks.jobs_of_ticket(scope=REPORTS, ticket_id=ticket.number))
     told = {str(job.pk) for job in jobs}
     events = TicketEvent.objects.visible_to(REPORTS).filter(ticket=ticket, kind__in=[*PEOPLES_ACTS, EventKind.JOB])
+    names = names_of({event.actor for event in events}, client=ticket.client_id)
     acts = [
         Done(
             at=event.at,
-            who=event.actor,
+            who=names.get(event.actor, event.actor),
             authority="",
-            text=event.text,
+            text=event.for_client if event.kind in ONLY_FOR_CLIENT else event.text,
             job_id=event.job_id,
             reference=event.reference,
         )
         for event in events
         # The check's own judgements stand under "verified"; jobs are told below, with their steps.
-        if event.actor != "check" and event.job_id not in told
+        # What was written for the desk alone is on the ticket, and in no report.
+        if event.actor != "check"
+        and event.job_id not in told
+        and (event.for_client or event.kind not in ONLY_FOR_CLIENT)
     ]
-    return sorted([*acts, *map(_job, jobs)], key=lambda done: done.at)
+    authors = names_of({job.created_by for job in jobs}, client=ticket.client_id)
+    return sorted([*acts, *(_job(job, authors) for job in jobs)], key=lambda done: done.at)
 
 
-def _job(job: Job) -> Done:
+def _job(job: Job, names: Mapping[str, str]) -> Done:
     result = f", {job.result_detail}" if job.result_detail else ""
     signers = ", ".join(f"operator {key[:12]}…" for key in job.signed_by) or "nobody"
     if job.order is not None:
         authority = f"standing order {job.order.digest[:12]}… for {job.order.trigger}, signed by {signers}"
     else:
-        authority = f"asked for by {job.created_by}, signed by {signers}"
+        authority = f"asked for by {names.get(job.created_by, job.created_by)}, signed by {signers}"
     return Done(
         at=job.finished_at or job.queued_at or job.created_at,
         who=job.device.name,
@@ -274,6 +306,8 @@ def _verification(ticket: Ticket) -> Verification:
             unit=shown["unit"],
             evidence=[str(source) for source in shown["evidence"]],
         )
+    if ticket.is_request:
+        return Verification(state="by_hand", at=None, status="", reason="", value=None, unit="", evidence=[])
     last = tickets.alerts_of(scope=REPORTS, ticket=ticket).order_by("-check_row__judged_at").first()
     check = last.check_row if last else None
     return Verification(
@@ -287,11 +321,14 @@ def _verification(ticket: Ticket) -> Verification:
     )
 
 
-def _sla(ticket: Ticket, clocks: tickets.ClockSet, kind: ClockKind, now: datetime) -> SlaClock:
+def _sla(
+    ticket: Ticket, clocks: tickets.ClockSet, kind: ClockKind, now: datetime, names: Mapping[str, str]
+) -> SlaClock:
     clock = clocks.get(kind)
     view = clock_view(clock=clock, work=clocks.work, now=now)
     acknowledged = kind is ClockKind.RESPONSE and ticket.acknowledged_at is not None
     by = ticket.acknowledged_by if acknowledged else ticket.resolved_by
+    who = "the check" if by == "check" else names.get(by, by)
     return SlaClock(
         kind="response" if kind is ClockKind.RESPONSE else "resolution",
         state=str(view.state),
@@ -299,7 +336,7 @@ def _sla(ticket: Ticket, clocks: tickets.ClockSet, kind: ClockKind, now: datetim
         total_seconds=view.total_seconds,
         started_at=clock.started_at,
         stopped_at=clock.stopped_at,
-        stopped_by=f"{'acknowledged' if acknowledged else ticket.state} by {'the check' if by == 'check' else by}",
+        stopped_by=f"{'acknowledged' if acknowledged else ticket.state} by {who}",
         due_at=view.due_at,
         stretches=[
             Stretch(start=part.start, end=part.end, counted=part.counted, why=part.why)
@@ -312,6 +349,8 @@ def _evidence(ticket: Ticket) -> list[Evidence]:
     """The records of the ticket itself, and those of its alerts and of its device's checks of that kind meanwhile."""
     entries = evidence.entries(scope=REPORTS).filter(client=ticket.client_id)
     own = entries.filter(ticket_id=ticket.number)
+    if ticket.is_request:
+        return [_evidence_line(entry) for entry in own.order_by("index")]
     around = entries.filter(
         device_id=ticket.device_id,
         ticket_id=None,
@@ -320,17 +359,18 @@ def _evidence(ticket: Ticket) -> list[Evidence]:
         kind__in=[EvidenceKind.ALERT_RAISED, EvidenceKind.ALERT_CLEARED, EvidenceKind.CHECK_CHANGED],
     )
     of_kind = [entry for entry in around if _is_about(entry.payload, ticket.kind)]
-    return [
-        Evidence(
-            reference=entry.reference,
-            index=entry.index,
-            kind=entry.kind,
-            at=entry.at,
-            leaf_hash=bytes(entry.leaf_hash).hex(),
-            signed_by_device=entry.has_signature,
-        )
-        for entry in sorted([*own, *of_kind], key=lambda entry: entry.index)
-    ]
+    return [_evidence_line(entry) for entry in sorted([*own, *of_kind], key=lambda entry: entry.index)]
+
+
+def _evidence_line(entry: Entry) -> Evidence:
+    return Evidence(
+        reference=entry.reference,
+        index=entry.index,
+        kind=entry.kind,
+        at=entry.at,
+        leaf_hash=bytes(entry.leaf_hash).hex(),
+        signed_by_device=entry.has_signature,
+    )
 
 
 def _is_about(payload: dict[str, Any], kind: str) -> bool:

@@ -12,7 +12,7 @@ from forestall.server.checks.result import Risk
 from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client, Person, Site
 from forestall.server.people.scope import Permission, ScopedModel
-from forestall.server.tickets.rules import Priority
+from forestall.server.tickets.rules import REQUEST_KIND, Priority, Urgency
 from forestall.server.tickets.sla_models import SlaTarget, SlaTier
 
 __all__ = ["SlaTarget", "SlaTier"]
@@ -53,10 +53,18 @@ class EventKind(models.TextChoices):
     VERIFIED = "verified", "verified"
     CLOSED = "closed", "closed"
     REOPENED = "reopened", "reopened"
+    ASKED = "asked", "the client was asked to approve"
+    ANSWERED = "answered", "the client answered"
+    WITHDRAWN = "withdrawn", "a question was withdrawn"
+    LAPSED = "lapsed", "nobody answered in time"
+    RATED = "rated", "rated"
+
+
+REQUEST = REQUEST_KIND
 
 
 class Ticket(ScopedModel):
-    """Work on one condition of one device."""
+    """Work on one condition of one device, or on what a person asked for."""
 
     SCOPE_SITE: ClassVar[str] = "site_id"
     SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
@@ -65,13 +73,23 @@ class Ticket(ScopedModel):
     """The one number it has: in its address, in evidence and on reports."""
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="tickets")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="tickets")
-    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="tickets")
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="tickets", null=True, blank=True)
+    """Null: a request that is about no one device."""
     kind = models.CharField(max_length=40)
+    """Slug of the check that opened it, or ``REQUEST``."""
     target = models.CharField(max_length=500, blank=True)
     """Target of the alert that opened it."""
     condition = models.CharField(max_length=560)
     """What is one piece of work on the device: see ``alerts.rules.condition_of``."""
     title = models.CharField(max_length=250)
+    text = models.TextField(blank=True)
+    """Of a request: what is asked for, in the words of who asked. The client reads it."""
+    urgency = models.CharField(max_length=15, blank=True, choices=[(one.value, one.words) for one in Urgency])
+    """Of a request: how bad it is, as who asked sees it. Its priority follows by rule."""
+    opened_by = models.CharField(max_length=150, blank=True)
+    """User name of who opened it; empty: a check."""
+    requested_by = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, blank=True, related_name="requests")
+    """Of a request: whose it is. They see it, whatever else they may see."""
     risk = models.CharField(max_length=10, choices=[(risk.value, risk.value) for risk in Risk])
     priority = models.CharField(max_length=10, choices=[(priority.value, priority.value) for priority in Priority])
     state = models.CharField(max_length=15, choices=TicketState.choices, default=TicketState.OPEN)
@@ -122,6 +140,10 @@ class Ticket(ScopedModel):
                 condition=Q(acknowledged_at=None) | ~Q(acknowledged_by=""), name="ticket_acknowledged_by_someone"
             ),
             CheckConstraint(condition=Q(resolution_minutes__gte=F("response_minutes")), name="ticket_targets_in_order"),
+            CheckConstraint(condition=Q(device__isnull=False) | Q(kind=REQUEST), name="ticket_of_a_check_has_device"),
+            CheckConstraint(
+                condition=~Q(kind=REQUEST) | (~Q(urgency="") & ~Q(opened_by="")), name="ticket_request_has_urgency"
+            ),
             UniqueConstraint(
                 fields=["device", "condition"],
                 condition=~Q(state__in=["resolved", "closed"]),
@@ -136,6 +158,16 @@ class Ticket(ScopedModel):
     @property
     def is_done(self) -> bool:
         return self.state in DONE_STATES
+
+    @property
+    def is_request(self) -> bool:
+        """Opened by a person: no check says whether it is done."""
+        return self.kind == REQUEST
+
+    @property
+    def about(self) -> str:
+        """The device it is about, or the site."""
+        return self.device.name if self.device is not None else self.site.name
 
 
 class TicketAlert(ScopedModel):
@@ -169,6 +201,11 @@ class TicketEvent(ScopedModel):
     actor = models.CharField(max_length=200)
     """Who: a person's user name, ``check``, ``SLA clock``, ``standing order …``."""
     text = models.TextField()
+    """As the desk reads it."""
+    for_client = models.TextField(blank=True)
+    """As the client reads it; empty: internal. What a client is shown is this field and no other."""
+    by_client = models.BooleanField(default=False)
+    """One of the client's own people did it."""
     job_id = models.CharField(max_length=64, blank=True)
     detail = models.JSONField(default=dict)
     reference = models.CharField(max_length=250, blank=True)
@@ -180,6 +217,10 @@ class TicketEvent(ScopedModel):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}"
+
+    @property
+    def is_internal(self) -> bool:
+        return not self.for_client
 
 
 class TicketPause(ScopedModel):
@@ -206,6 +247,118 @@ class TicketPause(ScopedModel):
 
     def __str__(self) -> str:
         return f"{self.why} since {self.started_at}"
+
+
+class ApprovalState(models.TextChoices):
+    ASKED = "asked", "asked"
+    APPROVED = "approved", "approved"
+    DECLINED = "declined", "declined"
+    WITHDRAWN = "withdrawn", "withdrawn"
+    """The desk no longer needs the answer."""
+    LAPSED = "lapsed", "not answered in time"
+
+
+class TicketApproval(ScopedModel):
+    """Something the client was asked to approve, and what it answered."""
+
+    SCOPE_CLIENT: ClassVar[str] = "ticket__client_id"
+    SCOPE_SITE: ClassVar[str] = "ticket__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
+
+    ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="approvals")
+    question = models.CharField(max_length=300)
+    what_happens = models.TextField()
+    """What will be done once it is approved, in the client's words."""
+    cost = models.CharField(max_length=300, blank=True)
+    """Money and time, as a note; empty: nothing beyond the contract."""
+    asked_at = models.DateTimeField()
+    asked_by = models.CharField(max_length=150)
+    answer_by = models.DateTimeField(null=True, blank=True)
+    """After this it lapses: what it would cost and when it could be done may no longer hold."""
+    state = models.CharField(max_length=10, choices=ApprovalState.choices, default=ApprovalState.ASKED)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    answered_by = models.CharField(max_length=150, blank=True)
+    reason = models.TextField(blank=True)
+    reference = models.CharField(max_length=250, blank=True)
+    """Evidence record of the answer: ``client/#index``."""
+
+    class Meta:
+        ordering = ["asked_at", "pk"]
+        constraints = [
+            CheckConstraint(condition=Q(state__in=ApprovalState.values), name="approval_state_known"),
+            CheckConstraint(
+                condition=~Q(state__in=["approved", "declined"]) | (Q(answered_at__isnull=False) & ~Q(answered_by="")),
+                name="approval_answer_has_author",
+            ),
+            CheckConstraint(condition=~Q(state="declined") | ~Q(reason=""), name="approval_declined_has_reason"),
+            UniqueConstraint(fields=["ticket"], condition=Q(state="asked"), name="approval_one_asked_a_ticket"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.question}"
+
+
+class TicketRating(ScopedModel):
+    """How content the client was with a ticket, once it was done."""
+
+    SCOPE_CLIENT: ClassVar[str] = "ticket__client_id"
+    SCOPE_SITE: ClassVar[str] = "ticket__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
+
+    ticket = models.OneToOneField(Ticket, on_delete=models.CASCADE, related_name="rating")
+    score = models.PositiveSmallIntegerField()
+    """1 (bad) to 5 (very good)."""
+    comment = models.TextField(blank=True)
+    person = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    given_by = models.CharField(max_length=150)
+    given_at = models.DateTimeField()
+    """The first time: from here on it can be changed for ``rules.RATING_CHANGEABLE``."""
+    changed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-given_at"]
+        constraints = [CheckConstraint(condition=Q(score__gte=1, score__lte=5), name="rating_from_one_to_five")]
+
+    def __str__(self) -> str:
+        return f"{self.score} of 5 for ticket {self.ticket_id}"
+
+
+class MailState(models.TextChoices):
+    WAITING = "waiting", "waiting"
+    SENT = "sent", "sent"
+    FAILED = "failed", "failed"
+    NOT_SENT = "not_sent", "not sent"
+    """Nowhere to send it: no mail server, or no address. ``result`` says which."""
+
+
+class ClientMail(ScopedModel):
+    """A mail to one of the client's people about a ticket or a window. Written with what it tells of, sent after."""
+
+    SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.TICKET_VIEW
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="+")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="+")
+    ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, null=True, blank=True, related_name="mails")
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="+")
+    address = models.EmailField(blank=True)
+    subject = models.CharField(max_length=250)
+    text = models.TextField()
+    state = models.CharField(max_length=10, choices=MailState.choices, default=MailState.WAITING)
+    result = models.CharField(max_length=300, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    made_at = models.DateTimeField()
+    not_before = models.DateTimeField()
+    """Next attempt; while one is being made, when its claim runs out."""
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["made_at", "pk"]
+        constraints = [CheckConstraint(condition=Q(state__in=MailState.values), name="client_mail_state_known")]
+        indexes = [models.Index(fields=["state", "not_before"])]
+
+    def __str__(self) -> str:
+        return f"{self.subject} to {self.person_id}"
 
 
 class RoutingRule(ScopedModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from forestall.server.alerts.rules import subject_of
 from forestall.server.calendar.rules import Pause, Segment, WorkingTime
 from forestall.server.checks.result import Risk, Status
 
@@ -21,6 +22,27 @@ class Priority(StrEnum):
     def rank(self) -> int:
         """0 is most urgent."""
         return list(Priority).index(self)
+
+
+class Urgency(StrEnum):
+    """How bad it is, as who asks sees it."""
+
+    EVERYBODY = "everybody"
+    ONE = "one"
+    HINDERED = "hindered"
+    QUESTION = "question"
+
+    @property
+    def words(self) -> str:
+        return _URGENCY_WORDS[self]
+
+
+_URGENCY_WORDS = {
+    Urgency.EVERYBODY: "Several of us cannot work",
+    Urgency.ONE: "One of us cannot work",
+    Urgency.HINDERED: "We can work, but something is wrong",
+    Urgency.QUESTION: "A question or a wish",
+}
 
 
 class ClockKind(StrEnum):
@@ -43,6 +65,9 @@ class ClockState(StrEnum):
     MISSED = "missed"
     """Stopped too late."""
 
+
+REQUEST_KIND = "request"
+"""Kind of a ticket that a person opened; every other kind is a kind of check."""
 
 DEFAULT_TARGETS: dict[Priority, tuple[int, int]] = {
     # Working minutes until response and until resolution. The response targets are the field's default
@@ -78,6 +103,45 @@ def priority_of(*, risk: Risk, status: Status, kind: str, device_role: str) -> P
     if risk is Risk.LOW or (risk is Risk.MEDIUM and status is not Status.FAIL):
         return Priority.LOW
     return Priority.STANDARD
+
+
+REQUEST_LEVELS: dict[Urgency, tuple[Priority, Risk]] = {
+    Urgency.EVERYBODY: (Priority.URGENT, Risk.HIGH),
+    Urgency.ONE: (Priority.STANDARD, Risk.MEDIUM),
+    Urgency.HINDERED: (Priority.STANDARD, Risk.LOW),
+    Urgency.QUESTION: (Priority.LOW, Risk.LOW),
+}
+
+
+def priority_of_request(urgency: Urgency) -> tuple[Priority, Risk]:
+    """How urgent a request is, and the risk by which it is routed and told.
+
+    The client says how bad it is, the rule says what that means: the same words are the same priority for everybody.
+    """
+    return REQUEST_LEVELS[urgency]
+
+
+RATING_CHANGEABLE = timedelta(days=14)
+"""So long after it was given a rating may be changed by who gave it."""
+
+REOPENABLE = timedelta(days=30)
+"""So long after it was done the client may open a request again; later it is a new one."""
+
+
+def public_title(*, kind: str, title: str) -> str:
+    """A ticket's title as the client reads it: their own words, or what a check looks at without its target, which
+    may be the name of an account or of a program."""
+    return title if kind == REQUEST_KIND else subject_of(kind=kind, target="")
+
+
+def rating_is_open(*, given_at: datetime | None, now: datetime) -> bool:
+    """Whether a done ticket may be rated now, or its rating changed."""
+    return given_at is None or now - given_at <= RATING_CHANGEABLE
+
+
+def has_lapsed(*, answer_by: datetime | None, now: datetime) -> bool:
+    """Whether a question to the client can no longer be answered."""
+    return answer_by is not None and answer_by <= now
 
 
 def sla_targets(*, policies: Mapping[Priority, tuple[int, int]], priority: Priority) -> tuple[int, int]:
@@ -224,9 +288,7 @@ def owner_by_rules(
     *, rules: Sequence[Routing], client_id: object, site_id: object, kind: str, risk: Risk
 ) -> int | None:
     """The owner of the most particular rule that takes this: site before client, then kind, then risk."""
-    ordered = routing_order(
-        rules=dict(enumerate(rules)), client_id=client_id, site_id=site_id, kind=kind, risk=risk
-    )
+    ordered = routing_order(rules=dict(enumerate(rules)), client_id=client_id, site_id=site_id, kind=kind, risk=risk)
     return rules[ordered[0]].owner_id if ordered else None
 
 

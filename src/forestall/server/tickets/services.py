@@ -18,15 +18,15 @@ from forestall.server.alerts.services import notify
 from forestall.server.checks.models import Check
 from forestall.server.checks.result import Risk, Status
 from forestall.server.evidence.kinds import EvidenceKind
-from forestall.server.evidence.services import evidence_append
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.services import event_record
-from forestall.server.people.models import Client, Person
+from forestall.server.people.models import Client, Person, Site
 from forestall.server.people.queries import scope_of
 from forestall.server.people.scope import Permission, Scope
-from forestall.server.tickets import queries, routing, sla
+from forestall.server.tickets import approvals, mail, queries, routing, sla
 from forestall.server.tickets.models import (
     DONE_STATES,
+    REQUEST,
     EventKind,
     Ticket,
     TicketAlert,
@@ -42,17 +42,25 @@ from forestall.server.tickets.rules import (
     sla_targets,
     warning_due,
 )
-
-DESK = Scope.system("desk")
+from forestall.server.tickets.steps import (
+    DESK,
+    acknowledged,
+    begin_waiting,
+    end_pause,
+    event_write,
+    evidence_write,
+    go_on,
+    locked,
+    required,
+    workable,
+)
+from forestall.server.tickets.steps import TicketError as TicketError
 
 BY_CHECK = "check"
 BY_CLOCK = "SLA clock"
-WAITING_FOR_CLIENT = "waiting for client"
 UNVERIFIED = "resolved without verification"
-
-
-class TicketError(ValueError):
-    """An act that does not fit the ticket's state, or lacks what it needs; the message says which."""
+BY_HAND = "done"
+SHOWN_WELL = "A check has shown that it is well again."
 
 
 # What alerts do to tickets
@@ -85,7 +93,7 @@ def ticket_open_or_join(*, alert: Alert, now: datetime) -> Ticket | None:
     known = TicketAlert.objects.visible_to(DESK).filter(ticket=ticket, alert=alert).exists()
     if not known:
         TicketAlert.objects.create(ticket=ticket, alert=alert, joined_at=now)
-    _event(
+    event_write(
         ticket,
         EventKind.WORSENED if known else EventKind.JOINED,
         actor=BY_CHECK,
@@ -118,8 +126,8 @@ def ticket_follow_alert_cleared(*, alert: Alert, now: datetime) -> Ticket | None
     )
     if link is None:
         return None
-    ticket = _locked(link.ticket)
-    _event(
+    ticket = locked(link.ticket)
+    event_write(
         ticket,
         EventKind.CLEARED,
         actor=BY_CHECK,
@@ -148,11 +156,11 @@ def ticket_note_job(
     job counts as worked on: when its check passes it is resolved, with a report, and not merely closed. A job does not
     stop the response clock: that a machine tried is no answer to a person.
     """
-    ticket = _locked(ticket)
+    ticket = locked(ticket)
     if not ticket.remediated:
         ticket.remediated = True
         ticket.save(update_fields=["remediated"])
-    return _event(
+    return event_write(
         ticket,
         EventKind.JOB,
         actor=actor,
@@ -161,6 +169,7 @@ def ticket_note_job(
         job_id=job_id,
         detail={"what": kind},
         reference=reference,
+        for_client="A repair ran on the device." if kind == "succeeded" else "",
     )
 
 
@@ -170,10 +179,10 @@ def ticket_note_job(
 @transaction.atomic
 def ticket_acknowledge(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket:
     """Someone has seen it and takes it: stops the response clock. Takes ownership of a ticket that has no owner."""
-    ticket = _workable(ticket, scope)
+    ticket = workable(ticket, scope)
     if ticket.acknowledged_at is not None:
         raise TicketError(f"ticket {ticket.number} was acknowledged by {ticket.acknowledged_by} already")
-    _acknowledged(ticket, scope, now)
+    acknowledged(ticket, scope, now)
     ticket.save()
     return ticket
 
@@ -181,97 +190,118 @@ def ticket_acknowledge(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket
 @transaction.atomic
 def ticket_assign(*, ticket: Ticket, owner: Person, scope: Scope, now: datetime) -> Ticket:
     """Give it to someone, who must be able to see and work it."""
-    ticket = _workable(ticket, scope)
+    ticket = workable(ticket, scope)
     _require_worker(owner, ticket)
     before = ticket.owner.username if ticket.owner else ""
     ticket.owner, ticket.touched = owner, True
     ticket.save()
-    entry = _evidence(
+    entry = evidence_write(
         ticket, EvidenceKind.TICKET_ASSIGNED, {"owner": owner.username, "before": before, "by": scope.who}, now
     )
     text = f"assigned to {owner.username}" + (f" (before: {before})" if before else "")
-    _event(ticket, EventKind.ASSIGNED, actor=scope.who, text=text, now=now, reference=entry)
+    event_write(ticket, EventKind.ASSIGNED, actor=scope.who, text=text, now=now, reference=entry)
     return ticket
 
 
 @transaction.atomic
-def ticket_comment(*, ticket: Ticket, text: str, scope: Scope, now: datetime) -> TicketEvent:
-    """Write something down. Also possible when the ticket is done."""
-    ticket = _locked(ticket, scope)
+def ticket_comment(*, ticket: Ticket, text: str, scope: Scope, now: datetime, to_client: bool = False) -> TicketEvent:
+    """Write something down. Also possible when the ticket is done.
+
+    An internal note, which no portal, mail or report ever shows; with ``to_client`` words that the client reads, and
+    is told of by mail.
+    """
+    ticket = locked(ticket, scope)
     scope.require(Permission.TICKET_WORK, on=ticket)
-    text = _required(text, "text: a comment without words")
+    text = required(text, "text: a comment without words")
     ticket.touched = True
     ticket.save(update_fields=["touched"])
-    entry = _evidence(ticket, EvidenceKind.TICKET_COMMENTED, {"text": text, "by": scope.who}, now)
-    return _event(ticket, EventKind.COMMENTED, actor=scope.who, text=text, now=now, reference=entry)
+    visibility = "client" if to_client else "internal"
+    entry = evidence_write(
+        ticket, EvidenceKind.TICKET_COMMENTED, {"text": text, "by": scope.who, "visibility": visibility}, now
+    )
+    for_client = text if to_client else ""
+    if to_client:
+        mail.tell_requester(ticket=ticket, what="Your request was answered", text=text, now=now)
+    return event_write(
+        ticket, EventKind.COMMENTED, actor=scope.who, text=text, now=now, reference=entry, for_client=for_client
+    )
 
 
 @transaction.atomic
 def ticket_start(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket:
     """Someone works on it. Acknowledges it, too."""
-    ticket = _workable(ticket, scope)
+    ticket = workable(ticket, scope)
     if ticket.state == TicketState.IN_PROGRESS:
         raise TicketError(f"ticket {ticket.number} is in progress already")
     if ticket.state == TicketState.WAITING:
         raise TicketError(f"ticket {ticket.number} waits for the client: resume it first")
     if ticket.acknowledged_at is None:
-        _acknowledged(ticket, scope, now)
+        acknowledged(ticket, scope, now)
     ticket.state, ticket.touched = TicketState.IN_PROGRESS, True
     ticket.save()
-    _event(ticket, EventKind.STARTED, actor=scope.who, text="work started", now=now)
+    event_write(
+        ticket, EventKind.STARTED, actor=scope.who, text="work started", now=now, for_client="Work has started."
+    )
     return ticket
 
 
 @transaction.atomic
 def ticket_wait(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
-    """Wait for the client: the resolution clock stands still. Acknowledges it, too."""
-    ticket = _workable(ticket, scope)
-    reason = _required(reason, "reason: say what the client has to do")
+    """Wait for the client: the resolution clock stands still. Acknowledges it, too. The client reads the reason."""
+    ticket = workable(ticket, scope)
+    reason = required(reason, "reason: say what the client has to do")
     if ticket.state == TicketState.WAITING:
         raise TicketError(f"ticket {ticket.number} waits for the client already")
     if ticket.acknowledged_at is None:
-        _acknowledged(ticket, scope, now)
-    ticket.state, ticket.touched = TicketState.WAITING, True
-    ticket.save()
-    TicketPause.objects.create(ticket=ticket, started_at=now, why=WAITING_FOR_CLIENT)
+        acknowledged(ticket, scope, now)
+    begin_waiting(ticket, now)
     # It stops a clock, so it is on record.
-    entry = _evidence(
+    entry = evidence_write(
         ticket, EvidenceKind.TICKET_COMMENTED, {"act": "waiting for client", "text": reason, "by": scope.who}, now
     )
-    _event(ticket, EventKind.WAITING, actor=scope.who, text=reason, now=now, reference=entry)
+    event_write(ticket, EventKind.WAITING, actor=scope.who, text=reason, now=now, reference=entry, for_client=reason)
+    mail.tell_voices(ticket=ticket, what="We wait for you", text=reason, now=now)
     return ticket
 
 
 @transaction.atomic
 def ticket_resume(*, ticket: Ticket, scope: Scope, now: datetime) -> Ticket:
     """The client has answered: the resolution clock goes on."""
-    ticket = _workable(ticket, scope)
+    ticket = workable(ticket, scope)
     if ticket.state != TicketState.WAITING:
         raise TicketError(f"ticket {ticket.number} is {TicketState(ticket.state).label}, not waiting")
-    _end_pause(ticket, now)
-    ticket.state, ticket.touched = TicketState.IN_PROGRESS, True
-    ticket.save()
-    entry = _evidence(ticket, EvidenceKind.TICKET_COMMENTED, {"act": "resumed", "by": scope.who}, now)
-    _event(ticket, EventKind.RESUMED, actor=scope.who, text="work resumed", now=now, reference=entry)
+    approvals.withdraw_open(ticket=ticket, why="work goes on without the answer", by=scope.who, now=now)
+    go_on(ticket, now)
+    entry = evidence_write(ticket, EvidenceKind.TICKET_COMMENTED, {"act": "resumed", "by": scope.who}, now)
+    event_write(
+        ticket, EventKind.RESUMED, actor=scope.who, text="work resumed", now=now, reference=entry,
+        for_client="Work goes on.",
+    )  # fmt: skip
     return ticket
 
 
 @transaction.atomic
 def ticket_resolve(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
-    """A person calls it done, and says why. Not verified by this: the check's next judgement verifies or reopens it."""
-    ticket = _workable(ticket, scope)
-    reason = _required(reason, "reason: say what was done")
+    """A person calls it done, and says why; the client reads that. Not verified by this: the check's next judgement
+    verifies or reopens it. Of a request no check judges: the client says whether it is done."""
+    ticket = workable(ticket, scope)
+    reason = required(reason, "reason: say what was done")
     if ticket.acknowledged_at is None:
-        _acknowledged(ticket, scope, now)
+        acknowledged(ticket, scope, now)
     ticket.resolution, ticket.touched = reason, True
-    _done(ticket, TicketState.RESOLVED, reason=UNVERIFIED, by=scope.who, now=now)
-    entry = _evidence(
+    how = BY_HAND if ticket.is_request else UNVERIFIED
+    _done(ticket, TicketState.RESOLVED, reason=how, by=scope.who, now=now)
+    entry = evidence_write(
         ticket,
         EvidenceKind.TICKET_RESOLVED,
         {"state": "resolved", "verified": False, "resolution": reason, "by": scope.who, "sla": _sla(ticket, now)},
         now,
     )
-    _event(ticket, EventKind.RESOLVED, actor=scope.who, text=f"{UNVERIFIED}: {reason}", now=now, reference=entry)
+    event_write(
+        ticket, EventKind.RESOLVED, actor=scope.who, text=f"{how}: {reason}", now=now, reference=entry,
+        for_client=f"Done: {reason}",
+    )  # fmt: skip
+    mail.tell_requester(ticket=ticket, what="Your request is done", text=reason, now=now)
     event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": False})
     return ticket
 
@@ -279,21 +309,21 @@ def ticket_resolve(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) 
 @transaction.atomic
 def ticket_reopen(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -> Ticket:
     """Open a resolved or closed ticket again. TicketError while another ticket of the same condition is open."""
-    ticket = _locked(ticket, scope)
+    ticket = locked(ticket, scope)
     scope.require(Permission.TICKET_WORK, on=ticket)
-    reason = _required(reason, "reason: say why it is opened again")
+    reason = required(reason, "reason: say why it is opened again")
     if not ticket.is_done:
         raise TicketError(f"ticket {ticket.number} is {TicketState(ticket.state).label}, not resolved")
     newer = (
         Ticket.objects.visible_to(DESK)
-        .filter(device=ticket.device_id, condition=ticket.condition)
+        .filter(device=ticket.device_id, condition=ticket.condition, client=ticket.client_id)
         .exclude(state__in=DONE_STATES)
         .first()
     )
     if newer is not None:
         raise TicketError(f"ticket {newer.number} is open for the same condition: work on that one")
     ticket.touched = True
-    return _reopen(ticket, reason=reason, by=scope.who, now=now)
+    return reopen_write(ticket, reason=reason, by=scope.who, now=now)
 
 
 # What time does to tickets
@@ -301,7 +331,7 @@ def ticket_reopen(*, ticket: Ticket, reason: str, scope: Scope, now: datetime) -
 
 def tickets_tick(*, now: datetime) -> int:
     """SLA warnings and breaches, and reopening of what a check shows to be unresolved. How many things moved."""
-    return _warn_all(now) + _judge_unverified(now)
+    return _warn_all(now) + _judge_unverified(now) + approvals.approvals_lapse(now=now)
 
 
 def _warn_all(now: datetime) -> int:
@@ -343,7 +373,7 @@ def _warn(ticket: Ticket, kind: ClockKind, step: int, now: datetime) -> bool:
     view = queries.clock(ticket=ticket, now=now, kind=kind)
     breached = step >= 100
     text = f"{kind} time breached" if breached else f"{step} % of the {kind} time used: {view.text}"
-    _event(
+    event_write(
         ticket,
         EventKind.SLA_BREACH if breached else EventKind.SLA_WARNING,
         actor=BY_CLOCK,
@@ -365,7 +395,9 @@ def _warn(ticket: Ticket, kind: ClockKind, step: int, now: datetime) -> bool:
 
 def _judge_unverified(now: datetime) -> int:
     """Reopen what a person called resolved and the check, judged since, still finds failing."""
+    # Nothing judges a request: it stays resolved until a person says otherwise.
     unverified = Ticket.objects.visible_to(DESK).filter(state=TicketState.RESOLVED, verified_at=None)
+    unverified = unverified.exclude(kind=REQUEST)
     moved = 0
     for pk in list(unverified.values_list("pk", flat=True)):
         with transaction.atomic():
@@ -377,7 +409,7 @@ def _judge_unverified(now: datetime) -> int:
             )
             still = None if ticket is None else _still_failing(ticket)
             if ticket is not None and still is not None:
-                _reopen(ticket, reason=f"the check still fails: {still.reason}", by=BY_CHECK, now=now)
+                reopen_write(ticket, reason=f"the check still fails: {still.reason}", by=BY_CHECK, now=now)
                 moved += 1
     return moved
 
@@ -405,8 +437,8 @@ def _still_failing(ticket: Ticket) -> Check | None:
 def _open(alert: Alert, condition: str, now: datetime) -> Ticket:
     device, risk, status = alert.device, Risk(alert.risk), Status(alert.status)
     priority = priority_of(risk=risk, status=status, kind=alert.kind, device_role=device.role)
-    response, resolution = sla_targets(policies=_policies(device.client), priority=priority)
-    owner = _owner_for(alert)
+    response, resolution = sla_targets(policies=sla_policies(device.client), priority=priority)
+    owner = owner_for(client=device.client, site=device.site, kind=alert.kind, risk=risk)
     ticket = Ticket.objects.create(
         client=device.client,
         site=device.site,
@@ -424,7 +456,7 @@ def _open(alert: Alert, condition: str, now: datetime) -> Ticket:
         resolution_minutes=resolution,
     )
     TicketAlert.objects.create(ticket=ticket, alert=alert, joined_at=now)
-    entry = _evidence(
+    entry = evidence_write(
         ticket,
         EvidenceKind.TICKET_OPENED,
         {
@@ -440,9 +472,12 @@ def _open(alert: Alert, condition: str, now: datetime) -> Ticket:
         now,
     )
     detail = {"alert": alert.pk, "status": alert.status, "risk": alert.risk}
-    _event(ticket, EventKind.OPENED, actor=BY_CHECK, text=alert.reason, now=now, detail=detail, reference=entry)
+    event_write(
+        ticket, EventKind.OPENED, actor=BY_CHECK, text=alert.reason, now=now, detail=detail, reference=entry,
+        for_client="One of our checks found this. We look after it.",
+    )  # fmt: skip
     if owner is not None:
-        _event(ticket, EventKind.ASSIGNED, actor="routing", text=f"assigned to {owner.username}", now=now)
+        event_write(ticket, EventKind.ASSIGNED, actor="routing", text=f"assigned to {owner.username}", now=now)
     event_record(event=Event.TICKET_OPENED, subject=ticket.number, at=now)
     opened: Ticket = ticket
     return opened
@@ -456,7 +491,7 @@ def _reopened_for(alert: Alert, condition: str, now: datetime) -> Ticket | None:
         .order_by("-number")
         .first()
     )
-    return None if ticket is None else _reopen(_locked(ticket), reason=alert.reason, by=BY_CHECK, now=now)
+    return None if ticket is None else reopen_write(locked(ticket), reason=alert.reason, by=BY_CHECK, now=now)
 
 
 def _escalate(ticket: Ticket, alert: Alert, now: datetime) -> None:
@@ -471,23 +506,23 @@ def _escalate(ticket: Ticket, alert: Alert, now: datetime) -> None:
         before = ticket.priority
         ticket.priority = priority
         ticket.response_minutes, ticket.resolution_minutes = sla_targets(
-            policies=_policies(alert.device.client), priority=priority
+            policies=sla_policies(alert.device.client), priority=priority
         )
-        _event(
+        event_write(
             ticket, EventKind.WORSENED, actor=BY_CHECK, text=f"priority {before} → {priority}", now=now,
             detail={"priority": str(priority), "before": before},
         )  # fmt: skip
     ticket.save()
 
 
-def _policies(client: Client) -> dict[Priority, tuple[int, int]]:
+def sla_policies(client: Client) -> dict[Priority, tuple[int, int]]:
+    """The times that hold for a client's tickets opened now: its own, else its tier's."""
     return sla.targets_of(client=client)
 
 
-def _owner_for(alert: Alert) -> Person | None:
-    device = alert.device
-    answer = routing.who_gets(client=device.client, site=device.site, kind=alert.kind, risk=Risk(alert.risk))
-    return answer.owner
+def owner_for(*, client: Client, site: Site, kind: str, risk: Risk) -> Person | None:
+    """Who gets a ticket by the rules of routing; without one that fits, the first owner of the place."""
+    return routing.who_gets(client=client, site=site, kind=kind, risk=risk).owner
 
 
 def _require_worker(person: Person, ticket: Ticket) -> None:
@@ -495,41 +530,6 @@ def _require_worker(person: Person, ticket: Ticket) -> None:
     sees = Ticket.objects.visible_to(theirs).filter(pk=ticket.pk).exists()
     if not (sees and theirs.may(Permission.TICKET_WORK)):
         raise TicketError(f"owner: {person.username} cannot work on ticket {ticket.number}")
-
-
-def _locked(ticket: Ticket, scope: Scope = DESK) -> Ticket:
-    found: Ticket = (
-        Ticket.objects.visible_to(scope)
-        .select_for_update(of=("self",))
-        .select_related("client", "site", "device", "owner")
-        .get(pk=ticket.pk)
-    )
-    return found
-
-
-def _workable(ticket: Ticket, scope: Scope) -> Ticket:
-    """The ticket as it is now, for someone who may work on it. Ticket.DoesNotExist when they cannot see it."""
-    found = _locked(ticket, scope)
-    scope.require(Permission.TICKET_WORK, on=found)
-    if found.is_done:
-        raise TicketError(f"ticket {found.number} is {TicketState(found.state).label}: reopen it first")
-    return found
-
-
-def _required(text: str, complaint: str) -> str:
-    if not text.strip():
-        raise TicketError(complaint)
-    return text.strip()
-
-
-def _acknowledged(ticket: Ticket, scope: Scope, now: datetime) -> None:
-    ticket.acknowledged_at, ticket.acknowledged_by, ticket.touched = now, scope.who, True
-    if ticket.state == TicketState.OPEN:
-        ticket.state = TicketState.ACKNOWLEDGED
-    if ticket.owner is None and scope.person_id is not None:
-        ticket.owner = Person.objects.get(pk=scope.person_id)
-    entry = _evidence(ticket, EvidenceKind.TICKET_ACKNOWLEDGED, {"by": scope.who}, now)
-    _event(ticket, EventKind.ACKNOWLEDGED, actor=scope.who, text="acknowledged", now=now, reference=entry)
 
 
 def _finish(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None:
@@ -546,13 +546,16 @@ def _finish(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None
         reason = f"{'' if worked_on else 'cleared by itself, '}verified by check at {seen_at}"
         ticket.verified_at, ticket.verification = now, verification
     _done(ticket, state, reason=reason, by=BY_CHECK, now=now)
-    entry = _evidence(
+    entry = evidence_write(
         ticket,
         EvidenceKind.TICKET_RESOLVED,
         {"state": str(state), "verified": not gone, "reason": reason, "check": verification, "sla": _sla(ticket, now)},
         now,
     )
-    _event(ticket, kind, actor=BY_CHECK, text=f"{reason}: {verification['reason']}", now=now, reference=entry)
+    event_write(
+        ticket, kind, actor=BY_CHECK, text=f"{reason}: {verification['reason']}", now=now, reference=entry,
+        for_client="What this was about is no longer there." if gone else SHOWN_WELL,
+    )  # fmt: skip
     event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": not gone})
 
 
@@ -561,10 +564,13 @@ def _verify(ticket: Ticket, verification: dict[str, Any], now: datetime) -> None
     ticket.verified_at, ticket.verification = now, verification
     ticket.close_reason = f"verified by check at {now:%Y-%m-%d %H:%M} UTC"
     ticket.save()
-    entry = _evidence(
+    entry = evidence_write(
         ticket, EvidenceKind.TICKET_RESOLVED, {"state": ticket.state, "verified": True, "check": verification}, now
     )
-    _event(ticket, EventKind.VERIFIED, actor=BY_CHECK, text=verification["reason"], now=now, reference=entry)
+    event_write(
+        ticket, EventKind.VERIFIED, actor=BY_CHECK, text=verification["reason"], now=now, reference=entry,
+        for_client=SHOWN_WELL,
+    )  # fmt: skip
     event_record(event=Event.TICKET_RESOLVED, subject=ticket.number, at=now, detail={"verified": True})
 
 
@@ -582,12 +588,21 @@ def _verification(alert: Alert) -> dict[str, Any]:
 
 
 def _done(ticket: Ticket, state: TicketState, *, reason: str, by: str, now: datetime) -> None:
-    _end_pause(ticket, now)
+    approvals.withdraw_open(ticket=ticket, why="the ticket is done", by=by, now=now)
+    end_pause(ticket, now)
     ticket.state, ticket.resolved_at, ticket.resolved_by, ticket.close_reason = state, now, by, reason
     ticket.save()
 
 
-def _reopen(ticket: Ticket, *, reason: str, by: str, now: datetime) -> Ticket:
+def reopen_write(
+    ticket: Ticket,
+    *,
+    reason: str,
+    by: str,
+    now: datetime,
+    for_client: str = "Opened again.",
+    by_client: bool = False,
+) -> Ticket:
     if ticket.resolved_at is not None:
         TicketPause.objects.create(
             ticket=ticket, started_at=ticket.resolved_at, ended_at=now, why=queries.BETWEEN_RESOLUTIONS
@@ -597,13 +612,12 @@ def _reopen(ticket: Ticket, *, reason: str, by: str, now: datetime) -> Ticket:
     ticket.verified_at, ticket.verification = None, {}
     ticket.reopened += 1
     ticket.save()
-    entry = _evidence(ticket, EvidenceKind.TICKET_REOPENED, {"reason": reason, "by": by}, now)
-    _event(ticket, EventKind.REOPENED, actor=by, text=reason, now=now, reference=entry)
+    entry = evidence_write(ticket, EvidenceKind.TICKET_REOPENED, {"reason": reason, "by": by}, now)
+    event_write(
+        ticket, EventKind.REOPENED, actor=by, text=reason, now=now, reference=entry, for_client=for_client,
+        by_client=by_client,
+    )  # fmt: skip
     return ticket
-
-
-def _end_pause(ticket: Ticket, now: datetime) -> None:
-    TicketPause.objects.visible_to(DESK).filter(ticket=ticket, ended_at=None).update(ended_at=now)
 
 
 def _sla(ticket: Ticket, now: datetime) -> dict[str, Any]:
@@ -617,41 +631,3 @@ def _sla(ticket: Ticket, now: datetime) -> dict[str, Any]:
         for kind in ClockKind
         for view in [queries.clock(ticket=ticket, now=now, kind=kind)]
     }
-
-
-def _event(
-    ticket: Ticket,
-    kind: EventKind,
-    *,
-    actor: str,
-    text: str,
-    now: datetime,
-    job_id: str = "",
-    detail: dict[str, Any] | None = None,
-    reference: str = "",
-) -> TicketEvent:
-    event: TicketEvent = TicketEvent.objects.create(
-        ticket=ticket,
-        at=now,
-        kind=kind,
-        actor=actor,
-        text=text,
-        job_id=job_id,
-        detail=detail or {},
-        reference=reference,
-    )
-    return event
-
-
-def _evidence(ticket: Ticket, kind: EvidenceKind, payload: dict[str, Any], now: datetime) -> str:
-    """Append to the client's log; the reference under which it is found again."""
-    entry = evidence_append(
-        client=ticket.client,
-        kind=kind,
-        payload={"ticket": ticket.number, **payload},
-        now=now,
-        device_id=ticket.device_id,
-        site_id=ticket.site_id,
-        ticket_id=ticket.number,
-    )
-    return entry.reference

@@ -44,10 +44,10 @@ def reports(request: PageRequest) -> HttpResponse:
                         f"/reports/{report.number}/", report.ticket.title, f"{report.number} · {report.client.name}"
                     ),
                     parts.moment(report.made_at, now),
-                    parts.link(f"/devices/{report.ticket.device_id}/", report.ticket.device.name),
-                    parts.status("pass", "verified")
-                    if report.body["verification"]["state"] == "verified"
-                    else parts.status("unknown", "not verified"),
+                    parts.link(f"/devices/{report.ticket.device_id}/", report.ticket.device.name)
+                    if report.ticket.device
+                    else parts.none("a request about no one device"),
+                    verified_part(report.body["verification"]["state"]),
                     parts.link(f"/evidence/?ref={report.reference}", report.reference),
                     format_html('<a href="/reports/{}.pdf">PDF</a>', report.number),
                 ],
@@ -68,6 +68,12 @@ def reports(request: PageRequest) -> HttpResponse:
     return render_page(
         request, "reports", {"table": table, "sentence": sentence}, section="reports", title="Reports", data_at=newest
     )
+
+
+def verified_part(state: str) -> parts.Html:
+    if state == "by_hand":
+        return parts.none("no check judges a request", "by hand")
+    return parts.status("pass", "verified") if state == "verified" else parts.status("unknown", "not verified")
 
 
 @page(permission=Permission.REPORT_VIEW)

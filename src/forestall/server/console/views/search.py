@@ -87,7 +87,7 @@ def find(request: PageRequest, asked: str) -> list[Group]:
             1,
             Group(
                 "Tickets",
-                [Found(f"#{t.number} {t.title}", f"/tickets/{t.number}/", t.device.name) for t in rows[:MOST]],
+                [Found(f"#{t.number} {t.title}", f"/tickets/{t.number}/", t.about) for t in rows[:MOST]],
             ),
         )
     if scope.may(Permission.RUNBOOK_VIEW):

@@ -26,7 +26,7 @@ from forestall.server.reports import queries as reports
 from forestall.server.tickets import queries, services
 from forestall.server.tickets.models import Ticket, TicketState
 from forestall.server.tickets.queries import QueueRow, TimelineRow
-from forestall.server.tickets.rules import ClockKind, Priority
+from forestall.server.tickets.rules import ClockKind, Priority, Urgency
 
 DONE_SHOWN = 100
 PRIORITY_TAG = {Priority.URGENT: "fail", Priority.STANDARD: "", Priority.LOW: ""}
@@ -82,8 +82,13 @@ def queue_sentence(queue: list[QueueRow], now: datetime) -> parts.Html:
 def _fits(ticket: Ticket, search: str, owner: str, person: Person) -> bool:
     if (owner == "me" and ticket.owner_id != person.pk) or (owner == "nobody" and ticket.owner_id is not None):
         return False
-    text = f"{ticket.number} {ticket.title} {ticket.device.name} {ticket.client.name}".lower()
+    text = f"{ticket.number} {ticket.title} {ticket.about} {ticket.client.name}".lower()
     return all(word in text for word in search.lower().split())
+
+
+def _where(ticket: Ticket) -> str:
+    places = (ticket.device.name if ticket.device else "request", ticket.client.name, ticket.site.name)
+    return " · ".join(places)
 
 
 def priority_part(priority: str) -> parts.Html:
@@ -110,7 +115,7 @@ def _queue_table(rows: list[QueueRow], any_open: bool, now: datetime) -> Table: 
                     parts.link(
                         f"/tickets/{row.ticket.number}/",
                         f"#{row.ticket.number} {row.ticket.title}",
-                        f"{row.ticket.device.name} · {row.ticket.client.name} · {row.ticket.site.name}",
+                        _where(row.ticket),
                     ),
                     parts.clock(clock_part(row.clock)),
                     priority_part(row.ticket.priority),
@@ -154,7 +159,7 @@ def _done_table(request: PageRequest, search: str, owner: str, now: datetime) ->
                     parts.link(
                         f"/tickets/{ticket.number}/",
                         f"#{ticket.number} {ticket.title}",
-                        f"{ticket.device.name} · {ticket.client.name}",
+                        _where(ticket),
                     ),
                     parts.moment(ticket.resolved_at, now),
                     parts.text(TicketState(ticket.state).label, ticket.close_reason),
@@ -212,15 +217,27 @@ def _acts(ticket: Ticket) -> list[tuple[str, str]]:
 
 def ticket_sentence(ticket: Ticket, reason: str, now: datetime) -> parts.Html:
     """What it is about and how it stands, in one or two sentences."""
-    device = format_html('<a href="/devices/{}/">{}</a>', ticket.device_id, ticket.device.name)
+    device: parts.Html = ticket.site.name
+    if ticket.device is not None:
+        device = format_html('<a href="/devices/{}/">{}</a>', ticket.device_id, ticket.device.name)
     owner = ticket.owner.username if ticket.owner else "nobody yet"
     if ticket.is_done:
         assert ticket.resolved_at is not None  # noqa: S101 - the database holds it so
         took = words.span_long(ticket.resolved_at - ticket.opened_at)
         proof = "a check has shown that it is fixed" if ticket.verified_at else "no check has shown it yet"
+        if ticket.is_request:
+            proof = "the client says whether it is"
         return format_html(
             "{} on {}: done by {} after {}; {}.", ticket.state.capitalize(), device, ticket.resolved_by, took, proof
         )
+    if ticket.is_request:
+        asker = (
+            ticket.requested_by.shown_name if ticket.requested_by else f"nobody in particular, by {ticket.opened_by}"
+        )
+        return format_html(
+            "Asked for by {}, at {}: {}. Open for {}, owned by {}.",
+            asker, device, Urgency(ticket.urgency).words.lower(), words.span_long(now - ticket.opened_at), owner,
+        )  # fmt: skip
     return format_html(
         "On {}: {} Open for {}, owned by {}.", device, reason, words.span_long(now - ticket.opened_at), owner
     )
@@ -234,7 +251,12 @@ def _facts(ticket: Ticket, now: datetime) -> list[Fact]:
             format_html('{} <span class="muted">({} risk)</span>', priority_part(ticket.priority), ticket.risk),
         ),
         Fact("Owner", ticket.owner.username if ticket.owner else parts.none("no routing rule chose one", "nobody")),
-        Fact("Device", parts.link(f"/devices/{ticket.device_id}/", ticket.device.name)),
+        Fact(
+            "Device",
+            parts.link(f"/devices/{ticket.device_id}/", ticket.device.name)
+            if ticket.device
+            else parts.none("a request about no one device"),
+        ),
         Fact("Client", f"{ticket.client.name} · {ticket.site.name}"),
         Fact("First seen", parts.moment(ticket.first_seen_at, now)),
         Fact("Opened", parts.moment(ticket.opened_at, now)),

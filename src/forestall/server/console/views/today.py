@@ -159,7 +159,11 @@ def _needs(
 
 def _why(ticket: Ticket, reason: str) -> parts.Html:
     return format_html(
-        '{} · {} · {}<span class="reason">{}</span>', ticket.device.name, ticket.client.name, ticket.priority, reason
+        '{} · {} · {}<span class="reason">{}</span>',
+        ticket.about,
+        ticket.client.name,
+        ticket.priority,
+        reason or ticket.text[:200],
     )
 
 
@@ -244,7 +248,7 @@ def _done_line(ticket: Ticket, now: datetime) -> Line:
             ticket.number,
             ticket.number,
             ticket.title,
-            ticket.device.name,
+            ticket.about,
             how,
         ),
         tail=proof,

@@ -364,7 +364,7 @@ def prepare(request: PageRequest, number: int, slug: str, check_id: int) -> Http
         prepared = services.job_prepare(
             scope=scope,
             runbook=record,
-            device=ticket.device,
+            device=check.device,
             parameters=parameters_of(queries.runbook_content(record), check),
             reason=f"Ticket {number}: {check.reason}",
             ticket_id=number,

@@ -107,7 +107,7 @@ def test_the_report_of_a_story_from_sample_to_signature(story: ReportStory, tmp_
     assert (seen.reason, seen.value, seen.status) == ("/ is 93 % full (fails at 90 %)", 93, "fail")
     (done,) = body.done
     assert done.outcome == "succeeded"
-    assert done.authority.startswith("asked for by bob, signed by operator ")
+    assert done.authority.startswith("asked for by Bob Baker, signed by operator ")
     assert [(step.summary, step.changed) for step in done.steps] == [("deleted 214 files", {"files": 214})]
     assert done.reference == Entry.objects.visible_to(SYSTEM).get(kind="job:result").reference
     assert (body.verification.state, body.verification.reason) == ("verified", "/ is 61 % full")
@@ -140,9 +140,9 @@ def test_what_people_did_is_told_with_their_words(story: ReportStory) -> None:
     story.at("10:30").report("pass", "50 %")
     body = body_read(story.reports()[0].body)
     assert [(done.who, done.text) for done in body.done] == [
-        ("bob", "acknowledged"),
-        ("bob", "may we delete the dumps?"),
-        ("bob", "work resumed"),
+        ("Bob Baker", "acknowledged"),
+        ("Bob Baker", "may we delete the dumps?"),
+        ("Bob Baker", "work resumed"),
     ]
     resolution = body.sla[1]
     assert [(part.why, part.end - part.start) for part in resolution.stretches] == [

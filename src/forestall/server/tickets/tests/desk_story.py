@@ -21,6 +21,8 @@ class Story(World):
         super().__init__()
         self.alice = self._person("alice", Role.OWNER, self.acme)
         self.bob = self._person("bob", Role.TECHNICIAN, self.acme)
+        self.bob.display_name = "Bob Baker"
+        self.bob.save()
         self.dora = self._person("dora", Role.AUDITOR, self.acme)
         self.charlie = self._person("charlie", Role.TECHNICIAN, self.bolt)
 
