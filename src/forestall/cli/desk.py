@@ -284,6 +284,7 @@ def tickets(*, number: int | None, state: str, clock: bool, as_json: bool, **act
 @click.option("--device", help="With --prepare: on which device (name or id).")
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="With --prepare: a parameter. Repeatable.")
 @click.option("--reason", help="With --prepare: why; goes into what is signed.")
+@click.option("--dry-run", is_flag=True, help="With --prepare: only say what it would do. It is signed all the same.")
 @as_json_option
 def jobs(
     *,
@@ -293,6 +294,7 @@ def jobs(
     device: str | None,
     values: tuple[str, ...],
     reason: str | None,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """List jobs, newest first; show the one called JOB_ID; prepare one.
@@ -311,6 +313,7 @@ def jobs(
                 "device": find_device(api, device)["id"],
                 "parameters": dict(_value(pair) for pair in values),
                 "reason": reason,
+                "dry_run": dry_run,
             },
         )
         if as_json:

@@ -13,13 +13,17 @@ from rich.text import Text
 from forestall.cli.client import Api
 from forestall.cli.desk import everything, find_device
 from forestall.cli.errors import CommandError
-from forestall.cli.operator import folder_option, open_folder
+from forestall.cli.operator import ask_passphrase, folder_option, open_folder
 from forestall.cli.show import as_json_option, console, print_json, print_table
+from forestall.server.home import write_private
 from forestall.server.runbooks.operator import OperatorError
-from forestall.trust.authorise import MAX_ORDER_LIFE, Refused, require_value
+from forestall.server.runbooks.rules import FEW
+from forestall.trust.authorise import MAX_ORDER_LIFE, Refused, operators_needed, require_value
+from forestall.trust.dsse import decode, merge, signers
 from forestall.trust.keys import private_key
 from forestall.trust.sign import new_order, sign_revocation, sign_statement
-from forestall.trust.statements import Parameter, ParameterValue, Runbook, StandingOrder
+from forestall.trust.statements import Parameter, ParameterValue, Runbook, StandingOrder, read_statement
+from forestall.trust.succession import named
 from forestall.trust.words import describe, harmless
 
 
@@ -35,6 +39,9 @@ def order() -> None:
 @click.option("--allow", multiple=True, metavar="PARAM=VALUE", help="A value a parameter may take. May be repeated.")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, MAX_ORDER_LIFE.days), help="How long.")
 @click.option("--runs-per-day", default=3, show_default=True, type=click.IntRange(1, 1000), help="Most runs a device.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file, for a second operator."
+)
 @click.option("--yes", is_flag=True, help="Sign without asking. What is signed is still shown.")
 @folder_option
 def sign_command(
@@ -45,6 +52,7 @@ def sign_command(
     allow: tuple[str, ...],
     days: int,
     runs_per_day: int,
+    out: Path | None,
     yes: bool,
     folder: Path,
 ) -> int:
@@ -54,7 +62,7 @@ def sign_command(
     """
     operator = open_folder(folder)
     try:
-        content, keys = operator.runbook_called(runbook), operator.operator_keys()
+        content, keys = operator.runbook_called(runbook), operator.operator_keys(ask_passphrase)
     except OperatorError as error:
         raise CommandError(str(error)) from None
     allowed = allowed_values(content, allow)
@@ -74,12 +82,49 @@ def sign_command(
         now=datetime.now(UTC),
     )
     screen = console()
-    screen.print(_panel(statement, content, {device["id"]: device["name"] for device in chosen}))
+    needed = operators_needed(operator.root, statement.risk, len(set(statement.devices)))
+    screen.print(_panel(statement, content, {device["id"]: device["name"] for device in chosen}, needed))
     if not yes and not click.confirm("Sign this?"):
         screen.print("Not signed.")
         return 1
     envelope = sign_statement(statement, [private_key(raw) for raw in keys])
+    if out is not None:
+        write_private(out, envelope)
+        screen.print(Text(f"● Signed: {out}. The second operator: forestall order countersign FILE", style="green"))
+        return 0
     answer = api.post("/orders", {"envelope": base64.b64encode(envelope).decode()})
+    screen.print(Text(f"● In force: order {harmless(answer['digest'][:16])}.", style="green"))
+    return 0
+
+
+@order.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Sign without asking. What is signed is still shown.")
+@folder_option
+def countersign(*, file: Path, yes: bool, folder: Path) -> int:
+    """Read, sign and hand in a standing order that another operator signed into FILE. Exit code 1 when not signed."""
+    operator = open_folder(folder)
+    envelope = file.read_bytes()
+    try:
+        statement = read_statement(decode(envelope).body(), StandingOrder)
+        keys = operator.operator_keys(ask_passphrase)
+    except (OperatorError, ValueError) as error:  # EnvelopeError is one
+        raise CommandError(harmless(str(error))) from None
+    runbook = operator.runbooks.get(statement.runbook)
+    if runbook is None:
+        raise CommandError(f"the order names runbook {statement.runbook[:16]}…, which your catalogue has not signed")
+    holders = {identifier: bytes.fromhex(public) for identifier, public in operator.root.operator.keys.items()}
+    _, found = signers(envelope, StandingOrder.PAYLOAD_TYPE, holders)
+    needed = operators_needed(operator.root, statement.risk, len(set(statement.devices)))
+    screen = console()
+    screen.print(_panel(statement, runbook, {}, needed))
+    names = operator.names()
+    screen.print(Text("Signed already by " + (" and ".join(named(key, names) for key in sorted(found)) or "nobody")))
+    if not yes and not click.confirm("Sign this?"):
+        screen.print("Not signed.")
+        return 1
+    both = merge(sign_statement(statement, [private_key(raw) for raw in keys]), envelope)
+    answer = Api.connect().post("/orders", {"envelope": base64.b64encode(both).decode()})
     screen.print(Text(f"● In force: order {harmless(answer['digest'][:16])}.", style="green"))
     return 0
 
@@ -153,7 +198,7 @@ def revoke(*, digest: str, reason: str, folder: Path) -> int:
     if len(matching) != 1:
         raise CommandError(f"{len(matching)} standing orders have a digest that begins with {digest!r}")
     try:
-        keys = operator.operator_keys()
+        keys = operator.operator_keys(ask_passphrase)
     except OperatorError as error:
         raise CommandError(str(error)) from None
     envelope = sign_revocation(orders=[matching[0]["digest"]], reason=reason, now=datetime.now(UTC), keys=keys)
@@ -162,6 +207,12 @@ def revoke(*, digest: str, reason: str, folder: Path) -> int:
     return 0
 
 
-def _panel(statement: StandingOrder, runbook: Runbook, names: dict[str, str]) -> Panel:
-    lines = describe(statement, runbook=runbook, device_names=names)
+def _panel(statement: StandingOrder, runbook: Runbook, names: dict[str, str], needed: int) -> Panel:
+    spoken = {device: f"{name}, as the server calls it" for device, name in names.items()}
+    lines = describe(statement, runbook=runbook, device_names=spoken)
+    devices = len(set(statement.devices))
+    lines.append(
+        f"Names {devices} device{'s' * (devices != 1)} of client {harmless(statement.client_id)}; needs {needed} "
+        f"signature{'s' * (needed != 1)}, two where it reaches over a tenth of the client and more than {FEW} devices"
+    )
     return Panel(Text("\n".join(lines)), title="Standing order", title_align="left", border_style="cyan")

@@ -82,6 +82,19 @@ def decode(envelope: bytes) -> Envelope:
     return decoded
 
 
+def merge(envelope: bytes, other: bytes) -> bytes:
+    """The first envelope with the signatures of the other added, one a key. EnvelopeError unless both hold the same.
+
+    Signatures are not verified here: ``signers`` does that.
+    """
+    first, second = decode(envelope), decode(other)
+    if (first.payload, first.payloadType) != (second.payload, second.payloadType):
+        raise EnvelopeError("the envelopes hold different things")
+    found = {signature.keyid: signature for signature in (*second.signatures, *first.signatures)}
+    signatures = tuple(found[identifier] for identifier in sorted(found))
+    return _encoder.encode(Envelope(payload=first.payload, payloadType=first.payloadType, signatures=signatures))
+
+
 def signers(envelope: bytes, payload_type: str, keys: Mapping[str, bytes]) -> tuple[bytes, frozenset[str]]:
     """The signed bytes, and which of ``keys`` (key id → raw public key) signed them.
 

@@ -46,7 +46,7 @@ from forestall.server.tickets.models import Ticket
 from forestall.server.tickets.services import ticket_note_job
 from forestall.trust import authorise
 from forestall.trust.authorise import Refused, RefusedBecause
-from forestall.trust.dsse import EnvelopeError, decode, signers
+from forestall.trust.dsse import EnvelopeError, decode, merge, signers
 from forestall.trust.keys import key_id
 from forestall.trust.sign import wrap_invocation
 from forestall.trust.statements import (
@@ -198,7 +198,10 @@ def authority_submit(*, scope: Scope, envelope: bytes, now: datetime) -> Authori
         kind = {Root.PAYLOAD_TYPE: "root", Revocation.PAYLOAD_TYPE: "revocation"}.get(decoded.payloadType)
         if kind is None:
             raise RunbooksError(f"{decoded.payloadType!r} is neither a root nor a revocation")
-        statement: Root | Revocation = read_statement(decoded.body(), Root if kind == "root" else Revocation)
+        body = decoded.body()
+        statement: Root | Revocation = (
+            read_statement(body, Root) if kind == "root" else read_statement(body, Revocation)
+        )
     except ValueError as error:
         raise RunbooksError(f"not a signed root or revocation: {error}") from None
     digest = statement_digest(statement)
@@ -210,7 +213,7 @@ def authority_submit(*, scope: Scope, envelope: bytes, now: datetime) -> Authori
     if found is not None and found.state != ProposalState.WAITING:
         return found
     if found is not None:
-        envelope = _with_signatures_of(envelope, bytes(found.envelope))
+        envelope = merge(envelope, bytes(found.envelope))
     envelope = _only_by(envelope, statement)
     proposal = found or AuthorityProposal(kind=kind, digest=digest, proposed_at=now, proposed_by=scope.who)
     proposal.envelope, proposal.changed_at, proposal.changed_by = envelope, now, scope.who
@@ -495,7 +498,7 @@ def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
             f"job {job.pk} was changed or numbered anew after it was read for signing: read it again and sign that"
         )
     if job.envelope:
-        envelope = _with_signatures_of(envelope, bytes(job.envelope))
+        envelope = merge(envelope, bytes(job.envelope))
     root = queries.root_newest()
     _asked(authorise.operators_needed, root, statement.risk, len(statement.devices))
     reach = queries.job_reach(scope=_LOOP, job=job, now=now)
@@ -1025,14 +1028,6 @@ def jobs_renumber(*, now: datetime) -> int:
     for job in jobs:
         _restate(job, now)
     return len(jobs)
-
-
-def _with_signatures_of(envelope: bytes, earlier: bytes) -> bytes:
-    """The envelope with the signatures of an earlier one over the same bytes added, each key once."""
-    new, old = decode(envelope), decode(earlier)
-    have = {signature.keyid for signature in new.signatures}
-    merged = new.signatures + tuple(signature for signature in old.signatures if signature.keyid not in have)
-    return msgspec.json.encode(msgspec.structs.replace(new, signatures=merged), order="deterministic")
 
 
 def _locked(job: Job, scope: Scope) -> Job:

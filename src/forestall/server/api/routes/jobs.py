@@ -64,6 +64,18 @@ class JobOut(Schema):
     steps: list[StepOut]
     evidence: str
     statement: str = Field(description="Base64 of the exact bytes that are signed.")
+    dry_run: bool = Field(description="It only says what it would do.")
+    signed_by: list[str] = Field(description="Key ids of the operators who have signed.")
+    envelope: str = Field(description="Base64 of the envelope as signed so far; empty when nobody has.")
+
+
+class ReachOut(Schema):
+    """How far a job reaches, with the others of its runbook that single operators signed in these 24 hours."""
+
+    covered: int = Field(description="Devices, this job's included.")
+    client_devices: int = Field(description="Approved devices of the client.")
+    limit: int = Field(description="Most devices that one signature may cover: a tenth of the client, 5 at least.")
+    needed: int = Field(description="Operators who must sign.")
 
 
 class JobEventOut(Schema):
@@ -79,6 +91,7 @@ class JobIn(Schema):
     parameters: dict[str, Value] = {}
     reason: str = Field(min_length=1, max_length=500)
     ticket: int | None = None
+    dry_run: bool = Field(default=False, description="Only say what it would do. It needs the same signatures.")
 
 
 class EnvelopeIn(Schema):
@@ -120,7 +133,7 @@ def runbook_list(request: ApiRequest, paging: PagingQuery, slug: str | None = No
 )
 def runbook_publish(request: ApiRequest, body: EnvelopeIn) -> dict[str, Any]:
     scope = request.scope
-    return _runbook(services.runbook_publish(scope=scope, envelope=_envelope(body), now=current_time()))
+    return _runbook(services.runbook_publish(scope=scope, envelope=envelope_of(body), now=current_time()))
 
 
 @router.get("/jobs", allow=Permission.RUNBOOK_VIEW, response=Page[JobOut], summary="List jobs, newest first")
@@ -154,6 +167,7 @@ def job_prepare(request: ApiRequest, body: JobIn) -> dict[str, Any]:
         parameters=body.parameters,
         reason=body.reason,
         ticket_id=body.ticket,
+        dry_run=body.dry_run,
         now=current_time(),
     )
     return _job(job)
@@ -163,6 +177,17 @@ def job_prepare(request: ApiRequest, body: JobIn) -> dict[str, Any]:
 def job_show(request: ApiRequest, job_id: UUID) -> dict[str, Any]:
     scope = request.scope
     return _job(queries.jobs(scope=scope).get(pk=job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/reach",
+    allow=Permission.RUNBOOK_VIEW,
+    response=ReachOut,
+    summary="How many devices one runbook reaches with this job, and how many operators that takes",
+)
+def job_reach(request: ApiRequest, job_id: UUID) -> Any:
+    job = queries.jobs(scope=request.scope).get(pk=job_id)
+    return queries.job_reach(scope=request.scope, job=job, now=current_time())
 
 
 @router.get(
@@ -185,7 +210,7 @@ def job_events(request: ApiRequest, job_id: UUID) -> Any:
 def job_sign(request: ApiRequest, job_id: UUID, body: EnvelopeIn) -> dict[str, Any]:
     scope = request.scope
     queries.jobs(scope=scope).get(pk=job_id)
-    return _job(services.job_submit_signed(scope=scope, envelope=_envelope(body), now=current_time()))
+    return _job(services.job_submit_signed(scope=scope, envelope=envelope_of(body), now=current_time()))
 
 
 @router.post(
@@ -214,7 +239,7 @@ def order_list(request: ApiRequest, paging: PagingQuery, state: OrderState | Non
 @router.post("/orders", allow=Permission.JOB_PREPARE, response=OrderOut, summary="Install a signed standing order")
 def order_install(request: ApiRequest, body: EnvelopeIn) -> dict[str, Any]:
     scope = request.scope
-    return _order(services.order_install(scope=scope, envelope=_envelope(body), now=current_time()))
+    return _order(services.order_install(scope=scope, envelope=envelope_of(body), now=current_time()))
 
 
 @router.post(
@@ -225,10 +250,11 @@ def order_install(request: ApiRequest, body: EnvelopeIn) -> dict[str, Any]:
 )
 def order_revoke(request: ApiRequest, body: EnvelopeIn) -> list[dict[str, Any]]:
     scope = request.scope
-    return [_order(one) for one in services.order_revoke(scope=scope, envelope=_envelope(body), now=current_time())]
+    return [_order(one) for one in services.order_revoke(scope=scope, envelope=envelope_of(body), now=current_time())]
 
 
-def _envelope(body: EnvelopeIn) -> bytes:
+def envelope_of(body: EnvelopeIn) -> bytes:
+    """The bytes handed in; ValueError when they are not base64."""
     try:
         return base64.b64decode(body.envelope, validate=True)
     except binascii.Error as error:
@@ -243,7 +269,7 @@ def _runbook(record: RunbookRecord) -> dict[str, Any]:
 def _job(job: Job) -> dict[str, Any]:
     fields = (
         "id", "device", "client", "parameters", "reason", "state", "created_at", "created_by", "expires_at",
-        "delivered_at", "started_at", "finished_at",
+        "delivered_at", "started_at", "finished_at", "dry_run", "signed_by",
     )  # fmt: skip
     return {
         **{name: getattr(job, name) for name in fields},
@@ -256,6 +282,7 @@ def _job(job: Job) -> dict[str, Any]:
         "steps": [{"output": "", "changed": {}, **step} for step in job.result_steps],
         "evidence": job.evidence_reference,
         "statement": base64.b64encode(bytes(job.statement)).decode(),
+        "envelope": base64.b64encode(bytes(job.envelope)).decode(),
     }
 
 
