@@ -19,11 +19,13 @@ from ninja.renderers import BaseRenderer
 from ninja.security import HttpBearer
 
 from forestall import __version__
-from forestall.server.api.answering import PreconditionError, UnknownParameterError, digest
+from forestall.server.api.answering import PreconditionError, UnknownParameterError, answer_shape, digest
 from forestall.server.api.bodies import BodyError, StrictParser
+from forestall.server.api.openapi import describe
+from forestall.server.api.paging import Page
 from forestall.server.api.problems import problem
 from forestall.server.api.routing import OpenOperation
-from forestall.server.api.sparse import UnknownFieldError, pruned
+from forestall.server.api.sparse import UnknownFieldError, shown_only
 from forestall.server.database.binding import bind
 from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import scope_of, token_row
@@ -61,6 +63,9 @@ class ForestallApi(NinjaAPI):
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return str(operation.view_func.__name__)
 
+    def get_openapi_schema(self, *, path_prefix: str | None = None, path_params: Any = None) -> Any:
+        return describe(self, self.get_root_path(path_params or {}) if path_prefix is None else path_prefix)
+
     def create_response(
         self,
         request: HttpRequest,
@@ -70,7 +75,12 @@ class ForestallApi(NinjaAPI):
         temporal_response: HttpResponse | None = None,
     ) -> HttpResponse:
         asked = getattr(request, "asked_fields", None)
-        shown = data if asked is None else pruned(data, asked)
+        if asked is not None and (temporal_response is None or temporal_response.status_code == 200):
+            shape = answer_shape(request.operation)  # type: ignore[attr-defined]
+            is_page = isinstance(shape, type) and issubclass(shape, Page)
+            shown = shown_only(data, asked, is_page=is_page)
+        else:
+            shown = data
         answer = super().create_response(request, shown, status=status, temporal_response=temporal_response)
         operation = getattr(request, "operation", None)
         if isinstance(operation, OpenOperation) and "GET" in operation.methods and answer.status_code == 200:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,9 @@ DEPTH = 32
 DIGITS = 19
 LEAST, MOST = -(2**63), 2**63 - 1
 JSON = "application/json"
+TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+"""A text of JSON. Without its end it goes to the end of everything: what begins is never looked at twice."""
+NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 
 
 class BodyError(ValueError):
@@ -88,26 +92,14 @@ def require_storable(text: str, where: str) -> None:
 
 
 def _require_shallow(text: str) -> None:
-    # Brackets in texts count as well where texts are skipped wrongly, so texts are skipped rightly: by the parser's
-    # own rule that a quote ends a text unless a backslash stands before it.
-    depth = position = 0
-    quoted = False
-    while position < len(text):
-        character = text[position]
-        if quoted:
-            if character == "\\":
-                position += 1
-            elif character == '"':
-                quoted = False
-        elif character == '"':
-            quoted = True
-        elif character in "[{":
-            depth += 1
-            if depth > DEPTH:
-                raise BodyError(400, "Wrong request", f"The body nests deeper than {DEPTH} levels.")
-        elif character in "]}":
-            depth -= 1
-        position += 1
+    # At the speed of C, and in time that grows with the length alone: texts away, all but brackets away, then one
+    # level after the other from within.
+    brackets = NO_BRACKETS.sub("", TEXTS.sub("", text))
+    for _ in range(DEPTH):
+        brackets = brackets.replace("[]", "").replace("{}", "")
+        if not brackets:
+            return
+    raise BodyError(400, "Wrong request", f"The body nests deeper than {DEPTH} levels, or its brackets do not match.")
 
 
 def _integer(text: str) -> int:

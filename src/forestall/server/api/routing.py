@@ -61,8 +61,8 @@ class Manner:
     """Fields that change by themselves (a clock): they do not count when ``If-Match`` asks for the same state."""
     body_bytes: int = 0
     """How large a body may be; 0: as everywhere."""
-    files: bool = False
-    """Whether the answer is a file and no JSON."""
+    files: str = ""
+    """Media type of an answer that is a file; empty: JSON."""
     repeatable: bool = False
     """A POST that changes nothing: it takes no ``Idempotency-Key``."""
 
@@ -142,10 +142,11 @@ class Routes(Router):
         return self._declare("DELETE", path, allow, more)
 
     def _declare(self, method: str, path: str, allow: Allow, more: dict[str, Any]) -> Callable[[F], F]:
+        files = more.pop("files", "")
         manner = Manner(
             volatile=frozenset(more.pop("volatile", ())),
             body_bytes=more.pop("body_bytes", 0),
-            files=more.pop("files", False),
+            files="application/octet-stream" if files is True else str(files),
             repeatable=more.pop("repeatable", False),
         )
         response = more.pop("response", NOT_SET)

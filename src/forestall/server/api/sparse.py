@@ -59,6 +59,13 @@ def read_fields(text: str, known: Tree) -> Tree:
     return asked
 
 
+def shown_only(value: Any, asked: Tree, *, is_page: bool) -> Any:
+    """The answer with only what was asked for; of a page, of its items."""
+    if is_page:
+        return {**value, "items": pruned(value["items"], asked)}
+    return pruned(value, asked)
+
+
 def pruned(value: Any, asked: Tree) -> Any:
     """The value with only what was asked for."""
     if asked is None:

@@ -87,7 +87,7 @@ def log_list(request: ApiRequest) -> list[dict[str, Any]]:
 
 @router.get(
     "/evidence/bundle",
-    files=True,
+    files="application/x-ndjson",
     allow=Permission.EVIDENCE_VIEW,
     summary="The evidence as a bundle: check it with `forestall verify`",
 )

@@ -59,7 +59,12 @@ def report_show(request: ApiRequest, report_number: str) -> dict[str, Any]:
     return {**_report(report), "body": report.body}
 
 
-@router.get("/reports/{report_number}/pdf", files=True, allow=Permission.REPORT_VIEW, summary="A service report as PDF")
+@router.get(
+    "/reports/{report_number}/pdf",
+    files="application/pdf",
+    allow=Permission.REPORT_VIEW,
+    summary="A service report as PDF",
+)
 def report_pdf(request: ApiRequest, report_number: str) -> HttpResponse:
     scope = request.scope
     report = queries.report(scope=scope, number=report_number)

@@ -120,7 +120,9 @@ def ticket_list(
     return answer
 
 
-@router.get("/tickets/{number}", allow=Permission.TICKET_VIEW, response=TicketOut, summary="Show a ticket")
+@router.get(
+    "/tickets/{number}", allow=Permission.TICKET_VIEW, volatile={"clock"}, response=TicketOut, summary="Show a ticket"
+)
 def ticket_show(request: ApiRequest, number: int) -> dict[str, Any]:
     scope = request.scope
     return _ticket(scope, queries.ticket(scope=scope, number=number))
