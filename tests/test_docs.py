@@ -9,6 +9,8 @@ import pytest
 
 from forestall.cli.main import COMMANDS
 from forestall.server.checks.kinds import CHECK_KINDS
+from forestall.server.people.roles import PERMISSION_WORDS, ROLE_PERMISSIONS, Role
+from forestall.server.people.scope import Permission
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -63,6 +65,17 @@ def settings_of(folder: Path) -> set[str]:
 def test_every_check_kind_has_its_section(slug):
     title = CHECK_KINDS[slug].texts.title
     assert f'<a id="{slug}"></a>\n\n## {title}\n\n`{slug}`. ' in read("checks.md")
+
+
+def test_the_table_of_roles_says_what_each_may_do():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in read("using.md").splitlines() if "|" in line]
+    heads = next(row for row in rows if row and row[0] == "permission and what it lets one do")
+    assert heads[1:] == [role.words for role in Role]
+    told = {row[0].split("`")[1]: row for row in rows if row and re.match(r"`[a-z]+\.[a-z]+` ", row[0])}
+    assert set(told) == set(Permission)
+    for permission, words in PERMISSION_WORDS.items():
+        marks = ["●" if permission in ROLE_PERMISSIONS[role] else "" for role in Role]
+        assert told[permission] == [f"`{permission}` {words}", *marks]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
