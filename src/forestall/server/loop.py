@@ -18,6 +18,7 @@ from forestall.server.outbox.services import Handler
 from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
 from forestall.server.tickets import services as tickets
+from forestall.server.tickets import windows
 
 
 def judge_the_device(event: OutboxEvent, now: datetime) -> None:
@@ -56,6 +57,14 @@ def service_report_is_made(event: OutboxEvent, now: datetime) -> None:
     reports.service_report_make_by_id(ticket_id=event.subject, now=now)
 
 
+def approvers_are_told_of_the_window(event: OutboxEvent, now: datetime) -> None:
+    windows.window_proposed_by_id(window_id=event.subject, now=now)
+
+
+def desk_is_told_of_the_answer(event: OutboxEvent, now: datetime) -> None:
+    windows.window_answered_by_id(window_id=event.subject, now=now)
+
+
 HANDLERS: Mapping[Event, tuple[Handler, ...]] = {
     Event.DEVICE_ENROLLED: (judge_the_device,),
     Event.DEVICE_APPROVED: (judge_the_device,),
@@ -67,4 +76,6 @@ HANDLERS: Mapping[Event, tuple[Handler, ...]] = {
     Event.TICKET_OPENED: (standing_orders_are_considered,),
     Event.JOB_FINISHED: (result_is_verified_by_a_fresh_check,),
     Event.TICKET_RESOLVED: (service_report_is_made,),
+    Event.WINDOW_PROPOSED: (approvers_are_told_of_the_window,),
+    Event.WINDOW_ANSWERED: (desk_is_told_of_the_answer,),
 }

@@ -59,6 +59,13 @@ class MaintenanceWindow(ScopedModel):
     """What is done in it, for the client's people too."""
     notice_hours = models.PositiveSmallIntegerField(default=0)
     """How long before its first time the client is to know of it. 0: no promise."""
+    needs_approval = models.BooleanField(default=False)
+    """Whether the client has to approve it first: until then it counts for nothing (``windows.window_counts``)."""
+    answer = models.CharField(max_length=10, blank=True, choices=[(one, one) for one in ("approved", "declined")])
+    """The client's answer; empty: none yet, or it was changed since."""
+    answered_at = models.DateTimeField(null=True, blank=True)
+    answered_by = models.CharField(max_length=150, blank=True)
+    answer_reason = models.TextField(blank=True)
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=150)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -70,6 +77,12 @@ class MaintenanceWindow(ScopedModel):
         constraints = [
             CheckConstraint(condition=Q(minutes__gt=0), name="window_has_length"),
             CheckConstraint(condition=Q(ended_at=None) | ~Q(ended_by=""), name="window_end_has_author"),
+            CheckConstraint(condition=Q(answer__in=["", "approved", "declined"]), name="window_answer_known"),
+            CheckConstraint(
+                condition=Q(answer="") | (Q(answered_at__isnull=False) & ~Q(answered_by="")),
+                name="window_answer_has_author",
+            ),
+            CheckConstraint(condition=~Q(answer="declined") | ~Q(answer_reason=""), name="window_declined_has_reason"),
         ]
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from forestall.server.calendar.models import ClosedDay, MaintenanceWindow, Worki
 from forestall.server.calendar.rules import DEFAULT_WEEK, CalendarError, Week, WorkingTime, public_holidays
 from forestall.server.calendar.windows import Occurrence, Window, next_window, occurrences, window_at
 from forestall.server.people.models import Client, Site
-from forestall.server.people.scope import Scope
+from forestall.server.people.scope import Permission, Scope
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +105,14 @@ def windows(*, scope: Scope) -> QuerySet[MaintenanceWindow]:
     return found
 
 
+COUNTING = Q(needs_approval=False) | Q(answer="approved")
+"""``windows.window_counts`` as a question to the database."""
+
+
 def windows_for(*, scope: Scope, site_id: UUID, device_id: UUID | None, since: datetime) -> list[Window]:
     """Windows that cover a device (None: the site as a whole) and were not ended before ``since``."""
     covering = windows(scope=scope).filter(
-        Q(device_id=None) | Q(device_id=device_id), Q(ended_at=None) | Q(ended_at__gt=since), site_id=site_id
+        COUNTING, Q(device_id=None) | Q(device_id=device_id), Q(ended_at=None) | Q(ended_at__gt=since), site_id=site_id
     )
     return [window_rule(window) for window in covering]
 
@@ -150,7 +154,7 @@ def upcoming(*, windows: Iterable[MaintenanceWindow], since: datetime, until: da
 def next_by_client(*, scope: Scope, now: datetime, within: timedelta = timedelta(days=400)) -> dict[UUID, Upcoming]:
     """Client id → the next time one of its windows opens, or the one that is open now. One query."""
     found: dict[UUID, Upcoming] = {}
-    for window in windows(scope=scope).filter(Q(ended_at=None) | Q(ended_at__gt=now)):
+    for window in windows(scope=scope).filter(COUNTING, Q(ended_at=None) | Q(ended_at__gt=now)):
         first = next(occurrences(window_rule(window), now, now + within), None)
         client = window.site.client_id
         if first is not None and (client not in found or first.start < found[client].occurrence.start):
@@ -166,3 +170,27 @@ def window_now(*, scope: Scope, site_id: UUID, device_id: UUID | None, now: date
 def window_next(*, scope: Scope, site_id: UUID, device_id: UUID | None, now: datetime) -> Occurrence | None:
     """The next maintenance window of a device; None when none is planned within 400 days."""
     return next_window(windows_for(scope=scope, site_id=site_id, device_id=device_id, since=now), now)
+
+
+def holidays_of(time: WorkingTime, year: int) -> list[tuple[date, str]]:
+    """The public holidays of a working time in one year, earliest first."""
+    day, found = date(year, 1, 1), []
+    while day.year == year:
+        name = time.holidays.get(day)
+        if name is not None:
+            found.append((day, name))
+        day += timedelta(days=1)
+    return found
+
+
+def windows_for_client(*, scope: Scope) -> QuerySet[MaintenanceWindow]:
+    """The windows that a person of a client may see in the portal (``people.voice.reading_scope``), proposals too."""
+    found: QuerySet[MaintenanceWindow] = MaintenanceWindow.objects.visible_to(scope, by=Permission.PORTAL_VIEW)
+    return found.select_related("site__client")
+
+
+def windows_to_answer(*, scope: Scope, now: datetime) -> QuerySet[MaintenanceWindow]:
+    """The windows that wait for this person's answer (``portal.approve``), the earliest made first."""
+    found: QuerySet[MaintenanceWindow] = MaintenanceWindow.objects.visible_to(scope, by=Permission.PORTAL_APPROVE)
+    waiting = found.filter(Q(ended_at=None) | Q(ended_at__gt=now), needs_approval=True, answer="")
+    return waiting.select_related("site__client").order_by("created_at", "pk")

@@ -15,8 +15,12 @@ from forestall.server.calendar.rules import DEFAULT_WEEK, CalendarError, Week
 from forestall.server.calendar.windows import wall_time, window_check
 from forestall.server.evidence.changes import change_record
 from forestall.server.evidence.kinds import EvidenceKind
+from forestall.server.evidence.services import evidence_append
+from forestall.server.outbox.events import Event
+from forestall.server.outbox.services import event_record
 from forestall.server.people.models import Client, Site
 from forestall.server.people.scope import Permission, Scope
+from forestall.server.people.voice import voice_require
 
 LONGEST_NOTICE_HOURS = 90 * 24
 
@@ -110,18 +114,23 @@ def window_create(
     device_id: UUID | None = None,
     purpose: str = "",
     notice_hours: int = 0,
+    needs_approval: bool = False,
 ) -> MaintenanceWindow:
     """A maintenance window of ``minutes``, first on ``starts_on`` at ``starts_at`` (``22:00``), the site's wall clock.
 
     ``device_id`` must be a device of that site (the caller, who knows devices, has looked). ``notice_hours``: how long
-    before its first time the client is to know. CalendarError for a rule that cannot be evaluated or never occurs.
+    before its first time the client is to know. ``needs_approval``: it is only proposed until the client's people
+    approve it. CalendarError for a rule that cannot be evaluated or never occurs.
     """
     seen = Site.objects.visible_to(scope).select_related("client").get(pk=site.pk)
     scope.require(Permission.WINDOW_CHANGE, on=seen)
     window = MaintenanceWindow(site=seen, device_id=device_id, created_at=now, created_by=scope.who)
     _window_fill(window, name, starts_on, starts_at, minutes, rrule, purpose, notice_hours)
+    window.needs_approval = needs_approval
     window.save()
     _window_recorded(window, before=None, after=window_plain(window), scope=scope, now=now)
+    if needs_approval:
+        event_record(event=Event.WINDOW_PROPOSED, subject=window.pk, at=now)
     return window
 
 
@@ -138,10 +147,12 @@ def window_change(
     rrule: str | None = None,
     purpose: str | None = None,
     notice_hours: int | None = None,
+    needs_approval: bool | None = None,
 ) -> MaintenanceWindow:
     """Change a window from now on; None leaves as it is. Site and device stay: end it and make another.
 
-    CalendarError for a window that has ended, and as for ``window_create``.
+    What the client approved was approved as it was: a change needs its answer anew. CalendarError for a window that
+    has ended, and as for ``window_create``.
     """
     found: MaintenanceWindow = (
         MaintenanceWindow.objects.visible_to(scope).select_related("site__client").get(pk=window.pk)
@@ -160,8 +171,61 @@ def window_change(
         found.purpose if purpose is None else purpose,
         found.notice_hours if notice_hours is None else notice_hours,
     )
+    found.needs_approval = found.needs_approval if needs_approval is None else needs_approval
+    changed = window_plain(found) != before
+    if changed:
+        found.answer, found.answered_at, found.answered_by, found.answer_reason = "", None, "", ""
     found.save()
     _window_recorded(found, before=before, after=window_plain(found), scope=scope, now=now)
+    if changed and found.needs_approval:
+        event_record(event=Event.WINDOW_PROPOSED, subject=found.pk, at=now)
+    return found
+
+
+@transaction.atomic
+def window_answer(
+    *, window: MaintenanceWindow, approve: bool, scope: Scope, now: datetime, reason: str = ""
+) -> MaintenanceWindow:
+    """The client's answer to a proposed window, by one of its own people (``portal.approve``). A refusal has a reason.
+
+    CalendarError when it needs none, has ended, or was answered before: whoever proposed it changes it to ask anew.
+    """
+    seen = MaintenanceWindow.objects.visible_to(scope, by=Permission.PORTAL_APPROVE).select_related("site__client")
+    found: MaintenanceWindow = seen.get(pk=window.pk)
+    person = voice_require(scope=scope, permission=Permission.PORTAL_APPROVE, on=found)
+    reason = reason.strip()
+    _not_longer("reason", reason, 2000)
+    if not approve and not reason:
+        raise CalendarError("reason: say why you decline, so that another time can be found")
+    if not found.needs_approval:
+        raise CalendarError(f"window {found.name!r} needs no approval")
+    if found.ended_at is not None:
+        raise CalendarError(f"window {found.name!r} has ended")
+    answer = "approved" if approve else "declined"
+    waiting = MaintenanceWindow.objects.visible_to(scope, by=Permission.PORTAL_APPROVE).filter(pk=found.pk, answer="")
+    # Conditional on what was shown: what was changed meanwhile is not what this person answers.
+    shown = waiting.filter(
+        starts_on=window.starts_on, starts_at=window.starts_at, minutes=window.minutes, rrule=window.rrule
+    )
+    if shown.update(answer=answer, answered_at=now, answered_by=scope.who, answer_reason=reason) != 1:
+        was = f"was {found.answer} already" if found.answer else "was changed meanwhile: look again"
+        raise CalendarError(f"window {found.name!r} {was}")
+    evidence_append(
+        client=found.site.client,
+        kind=EvidenceKind.WINDOW_ANSWERED,
+        payload={
+            "window": window_plain(found),
+            "answer": answer,
+            "reason": reason,
+            "by": scope.who,
+            "name": person.shown_name,
+        },
+        now=now,
+        site_id=found.site_id,
+        device_id=found.device_id,
+    )
+    event_record(event=Event.WINDOW_ANSWERED, subject=found.pk, at=now)
+    found.refresh_from_db()
     return found
 
 
@@ -215,6 +279,7 @@ def window_plain(window: MaintenanceWindow) -> dict[str, Any]:
         "in words": recurrence_words(window.rrule, window.starts_on),
         "purpose": window.purpose,
         "notice_hours": window.notice_hours,
+        "needs_approval": window.needs_approval,
     }
 
 

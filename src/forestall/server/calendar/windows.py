@@ -51,6 +51,15 @@ class Occurrence:
     end: datetime
 
 
+def window_counts(*, needs_approval: bool, answer: str) -> bool:
+    """Whether a window is one: alerts are muted and work is done in it.
+
+    One that the client has to approve is only a proposal until it has: nothing is muted for work that may never be
+    done, and nobody works where the client said no. ``queries.COUNTING`` says the same to the database.
+    """
+    return not needs_approval or answer == "approved"
+
+
 def window_check(*, recurrence: str, first: datetime, minutes: int) -> None:
     """CalendarError unless the rule is one we can evaluate and it has an occurrence within five years.
 

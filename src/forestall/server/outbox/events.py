@@ -16,3 +16,5 @@ class Event(StrEnum):
     TICKET_OPENED = "ticket.opened"
     TICKET_RESOLVED = "ticket.resolved"
     JOB_FINISHED = "job.finished"
+    WINDOW_PROPOSED = "window.proposed"
+    WINDOW_ANSWERED = "window.answered"

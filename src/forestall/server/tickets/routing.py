@@ -41,6 +41,12 @@ def routing_rules(*, scope: Scope) -> QuerySet[RoutingRule]:
     return found
 
 
+def require_kind(kind: str) -> None:
+    """RoutingError unless tickets of this kind can be."""
+    if kind not in CHECK_KINDS and kind != REQUEST_KIND:
+        raise RoutingError(f"kind: {kind[:80]!r} is no kind of check, nor {REQUEST_KIND!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Who would get a ticket, and why."""
@@ -180,8 +186,8 @@ def _changeable(rule: RoutingRule, scope: Scope) -> RoutingRule:
 
 
 def _fill(rule: RoutingRule, *, owner: Person, kind: str, minimum_risk: Risk | None, order: int) -> None:
-    if kind and kind not in CHECK_KINDS and kind != REQUEST_KIND:
-        raise RoutingError(f"kind: {kind[:80]!r} is no kind of check, nor {REQUEST_KIND!r}")
+    if kind:
+        require_kind(kind)
     if not -1000 <= order <= 1000:
         raise RoutingError(f"order: {order} is not between -1000 and 1000")
     theirs = scope_of(owner)
