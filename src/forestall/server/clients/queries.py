@@ -18,7 +18,7 @@ from forestall.server.evidence.queries import entries
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import DeviceStatus
 from forestall.server.people import queries as people
-from forestall.server.people.models import Client, Contact
+from forestall.server.people.models import Client, Contact, Site
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.tickets import queries as tickets
 from forestall.server.tickets.queries import QueueRow
@@ -65,7 +65,7 @@ class Overview:
 
 def overviews(*, scope: Scope, now: datetime, clients: Iterable[Client] | None = None) -> list[Overview]:
     """Every client that ``scope`` may see, or these, by name. Eleven queries however many there are."""
-    rows = people.clients(scope=scope).order_by("name") if clients is None else clients
+    rows = served(scope=scope).order_by("name") if clients is None else clients
     found = {client.pk: Overview(client=client) for client in rows}
     one = next(iter(found)) if len(found) == 1 else None
     for pk, number in _count(people.sites(scope=scope), "client", one):
@@ -137,3 +137,24 @@ def history(*, scope: Scope, client: Client) -> QuerySet[Entry]:
 def people_at(*, scope: Scope, client: Client) -> bool:
     """Whether ``scope`` may see who works at this client."""
     return scope.place(Permission.PEOPLE_VIEW).touches(client.pk)
+
+
+def served(*, scope: Scope) -> QuerySet[Client]:
+    """The clients of which ``scope`` may see how they are served."""
+    found: QuerySet[Client] = Client.objects.visible_to(scope, by=Permission.CLIENT_VIEW).filter(removed_at=None)
+    return found
+
+
+def sites_served(*, scope: Scope) -> QuerySet[Site]:
+    """The sites of which ``scope`` may see how they are served, with their clients."""
+    found: QuerySet[Site] = (
+        Site.objects.visible_to(scope, by=Permission.CLIENT_VIEW)
+        .filter(client__removed_at=None)
+        .select_related("client")
+    )
+    return found
+
+
+def contacts_served(*, scope: Scope) -> QuerySet[Contact]:
+    """The contacts that ``scope`` may see, of clients that are served, the primary one of each first."""
+    return people.contacts(scope=scope).filter(client__removed_at=None)

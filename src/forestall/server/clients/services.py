@@ -109,7 +109,7 @@ def _client_fill(client: Client, asked: Mapping[str, str | None]) -> None:
         raise ClientError(f"sla_tier: there is no tier {wanted['sla_tier'][:40]!r}; known: {known}")
     client.sla_tier = wanted["sla_tier"]
     # Whoever may see one client only learns here that a name is taken: names are the provider's, and unique.
-    others = Client.objects.visible_to(_SELF).exclude(pk=client.pk)
+    others = Client.objects.visible_to(_SELF).filter(removed_at=None).exclude(pk=client.pk)
     if others.filter(name=client.name).exists():
         raise ClientError(f"name: there is a client called {client.name!r} already")
     if client.reference and others.filter(reference=client.reference).exists():

@@ -1,4 +1,4 @@
-"""Clients, sites, devices, their facts and samples, and how devices enrol."""
+"""Devices, their facts and samples, and how they enrol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from forestall.server.inventory import queries, services
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.metrics.queries import samples_latest, samples_range
 from forestall.server.people import queries as people
-from forestall.server.people import services as people_services
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks.queries import root_key_id
 from forestall.wire.facts import to_plain
@@ -35,17 +34,6 @@ class Named(Schema):
 
     id: UUID
     name: str
-
-
-class ClientOut(Named):
-    timezone: str
-    country: str
-    region: str
-
-
-class SiteOut(Named):
-    client: Named
-    timezone: str
 
 
 class DeviceOut(Schema):
@@ -83,11 +71,11 @@ class SampleSeries(Schema):
     max: list[float | None]
 
 
-class TokenIn(Schema):
+class EnrolmentTokenIn(Schema):
     site: UUID
 
 
-class TokenOut(Schema):
+class EnrolmentTokenOut(Schema):
     token: str = Field(description="Shown once.")
     expires_at: datetime
     command: str = Field(description="What to run on the device.")
@@ -95,42 +83,6 @@ class TokenOut(Schema):
 
 class ReasonIn(Schema):
     reason: str = Field(min_length=1, max_length=500)
-
-
-@router.get("/clients", allow=Permission.DEVICE_VIEW, response=Page[ClientOut], summary="List clients")
-def client_list(request: ApiRequest, paging: PagingQuery) -> dict[str, Any]:
-    scope = request.scope
-    found = people.clients(scope=scope)
-    return page(found, shape=lambda row: row, cursor=paging.cursor, limit=paging.limit, order=("name", "pk"))
-
-
-class PlaceIn(Schema):
-    timezone: str = Field(description="IANA name: `Europe/Berlin`.")
-    country: str = Field("", max_length=2, description="ISO 3166-1 alpha-2; empty: no public holidays.")
-    region: str = Field("", max_length=10, description="As the holidays library names it: `BY`, `ENG`.")
-
-
-@router.post(
-    "/clients/{client_id}/place",
-    allow=Permission.PEOPLE_CHANGE,
-    response=ClientOut,
-    summary="Say where a client is: its clocks count by it",
-)
-def client_place(request: ApiRequest, client_id: UUID, body: PlaceIn) -> Any:
-    scope = request.scope
-    client = people.clients(scope=scope).get(pk=client_id)
-    return people_services.client_place(
-        client=client, timezone=body.timezone, country=body.country, region=body.region, scope=scope
-    )
-
-
-@router.get("/sites", allow=Permission.DEVICE_VIEW, response=Page[SiteOut], summary="List sites")
-def site_list(request: ApiRequest, paging: PagingQuery, client: UUID | None = None) -> dict[str, Any]:
-    scope = request.scope
-    found = people.sites(scope=scope)
-    if client is not None:
-        found = found.filter(client=client)
-    return page(found, shape=_site, cursor=paging.cursor, limit=paging.limit, order=("client__name", "name", "pk"))
 
 
 @router.get("/devices", allow=Permission.DEVICE_VIEW, response=Page[DeviceOut], summary="List devices")
@@ -261,10 +213,10 @@ def samples_list(
 @router.post(
     "/enrolment-tokens",
     allow=Permission.DEVICE_APPROVE,
-    response=TokenOut,
+    response=EnrolmentTokenOut,
     summary="Make a token with which one device can enrol",
 )
-def token_create(request: ApiRequest, body: TokenIn) -> dict[str, Any]:
+def token_create(request: ApiRequest, body: EnrolmentTokenIn) -> dict[str, Any]:
     scope = request.scope
     now = current_time()
     token = services.enrolment_token_create(
@@ -301,7 +253,3 @@ def _device(device: Device, counts: dict[str, int]) -> dict[str, Any]:
         "approved_at", "approved_by", "last_check_in_at", "clock_offset_seconds",
     )  # fmt: skip
     return {"id": device.pk, "checks": counts, **{name: getattr(device, name) for name in fields}}
-
-
-def _site(site: Any) -> dict[str, Any]:
-    return {"id": site.pk, "name": site.name, "client": site.client, "timezone": site.zone}
