@@ -65,7 +65,7 @@ def asset_delete(*, asset: Asset, scope: Scope) -> None:
 def asset_meets_device(*, device: Device) -> Asset | None:
     """Called when a device is approved: the one asset of its client that has its name becomes it."""
     system = Scope.system("inventory")
-    found = list(
+    found: list[Asset] = list(
         Asset.objects.visible_to(system).filter(client=device.client_id, device=None, name__iexact=device.name)[:2]
     )
     if len(found) != 1:

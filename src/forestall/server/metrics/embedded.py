@@ -156,6 +156,16 @@ class EmbeddedStore:
             )
         return written
 
+    def forget(self, *, device_ids: Collection[UUID]) -> None:
+        if self._reader() is None:
+            return
+        with self._transaction() as writer:
+            for device_id in device_ids:
+                number = self._known_device(writer, device_id)
+                # Its number stays taken: another device under it would inherit what a reader remembers.
+                for table in ("recent", "frame", "rollup") if number is not None else ():
+                    writer.execute(f"DELETE FROM {table} WHERE device = ?", (number,))  # noqa: S608
+
     def _pack(self, writer: sqlite3.Connection, device: int, hour: int) -> None:
         span = (device, hour * HOUR_MS, (hour + 1) * HOUR_MS)
         segments = [*self._frames(writer, device, hour, hour + 1), *self._recent(writer, *span)]

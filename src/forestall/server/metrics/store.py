@@ -71,6 +71,9 @@ class Store(Protocol):
     def compact(self, *, now: datetime) -> int:
         """Pack what is complete, drop what is past its time; how many frames were written."""
 
+    def forget(self, *, device_ids: Collection[UUID]) -> None:
+        """Drop every sample of these devices, for good."""
+
     def usage(self) -> Mapping[str, int]:
         """Sizes, for people: ``bytes``, ``recent_rows``, ``frames``, ``rollups``."""
 

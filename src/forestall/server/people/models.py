@@ -50,7 +50,8 @@ class Client(ScopedModel):
     SCOPE_CLIENT: ClassVar[str] = "pk"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=200, unique=True)
+    name = models.CharField(max_length=200)
+    """Of one client only; a client that was removed no longer holds its name."""
     timezone = models.CharField(max_length=64, default="UTC")
     """IANA name; SLA clocks and windows count in it."""
     country = models.CharField(max_length=2, blank=True)
@@ -79,7 +80,10 @@ class Client(ScopedModel):
                 condition=Q(removed_at=None) | (~Q(removed_by="") & ~Q(removed_reason="")),
                 name="client_removal_has_author_and_reason",
             ),
-            UniqueConstraint(fields=["reference"], condition=~Q(reference=""), name="client_reference_once"),
+            UniqueConstraint(fields=["name"], condition=Q(removed_at=None), name="client_name_once"),
+            UniqueConstraint(
+                fields=["reference"], condition=~Q(reference="") & Q(removed_at=None), name="client_reference_once"
+            ),
         ]
 
     def __str__(self) -> str:

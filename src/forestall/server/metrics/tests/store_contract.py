@@ -163,6 +163,17 @@ class StoreContract:
                 BOB: {"cpu.used_percent": (NINE.timestamp() + 60, 71.0)},
             }
 
+    def test_what_is_forgotten_is_gone_and_nothing_else(self, store, open_again):
+        store.append(minutes(count=180) + minutes(device=BOB, count=180))
+        store.compact(now=NINE + timedelta(hours=2))
+        store.forget(device_ids=[ADA, UUID(int=7)])
+        for each in (store, open_again()):
+            assert self.range(each, hours=3) == {}
+            assert each.series_names(device_id=ADA) == []
+            assert len(self.range(each, hours=3, device=BOB)[NAMES[0]].times) == 180
+        store.append(minutes(count=1))
+        assert len(self.range(store)[NAMES[0]].times) == 1, "a device of that id may begin anew"
+
     def test_frames_are_kept_35_days_and_rollups_25_months(self, store):
         store.append(minutes())
         store.compact(now=NINE + timedelta(hours=2))
