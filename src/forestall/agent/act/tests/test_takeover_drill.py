@@ -373,10 +373,11 @@ def drill(machine, monkeypatch, count: int) -> None:
         documents = [document for planted, _ in forged for document in planted]
         commands = [command for _, command in forged]
         known = sum(machine.state.was_answered(command) for command in set(commands))
-        # The only silence: this very command was answered before.
-        silent += len(commands) - (len(set(commands)) - known)
         results = device.deliver(documents, commands)
-        assert len(results) == len(set(commands)) - known, "every forgery is answered"
+        # The only silence: this very command was answered before. (One that slips out of the device's memory of the
+        # last 1,000 meanwhile is answered again.)
+        silent += len(commands) - len(results)
+        assert len(results) >= len(set(commands)) - known, "every forgery is answered"
         for result in results:
             assert result.outcome == "refused", result
             codes[result.code] = codes.get(result.code, 0) + 1
