@@ -7,6 +7,7 @@ from typing import Any
 
 from allauth.account import signals as account
 from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.login import record_authentication
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount import signals as social
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from forestall.server.people.models import Person
 from forestall.server.people.signin_models import SignInEvent, SignInEventKind
+from forestall.server.people.signin_sessions import session_seen
 
 KEPT = timedelta(days=400)
 """Events are personal data: older ones go when the person's next one comes."""
@@ -77,6 +79,8 @@ def connect() -> None:
 
 
 def _signed_in(request: HttpRequest, user: Person, **_: Any) -> None:
+    # On the list from its first moment: a session that was never used yet can be ended too.
+    session_seen(request=request, now=timezone.now(), by_hand=True)
     note(person=user, kind=SignInEventKind.IN, detail=methods_of(request, user), request=request)
 
 
@@ -86,6 +90,8 @@ def _signed_out(request: HttpRequest, user: Person | None, **_: Any) -> None:
 
 
 def _password_changed(request: HttpRequest, user: Person, **_: Any) -> None:
+    # The session goes on under a new key.
+    session_seen(request=request, now=timezone.now(), by_hand=True)
     note(person=user, kind=SignInEventKind.PASSWORD_CHANGED, detail="other sessions ended", request=request)
 
 
@@ -109,6 +115,9 @@ def _factor_added(request: HttpRequest, user: Person, authenticator: Authenticat
     codes = authenticator.type == Authenticator.Type.RECOVERY_CODES
     kind = SignInEventKind.CODES_MADE if codes else SignInEventKind.FACTOR_ADDED
     note(person=user, kind=kind, detail="" if codes else _named(authenticator), request=request)
+    if not codes:
+        # Whoever has just set it up has it in hand: they are not asked for it again at the next click.
+        record_authentication(request, user, "mfa", id=authenticator.pk, type=authenticator.type)
 
 
 def _factor_removed(request: HttpRequest, user: Person, authenticator: Authenticator, **_: Any) -> None:

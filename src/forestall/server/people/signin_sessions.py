@@ -110,6 +110,8 @@ def session_seen(*, request: HttpRequest, now: datetime, by_hand: bool) -> UserS
 
 def sessions_of(*, person: Person) -> list[UserSession]:
     """The sessions of ``person`` that are open, the last used first. Those that ended otherwise are taken away."""
+    # As the database has them: a password hash that was renewed meanwhile would make every session look ended.
+    person = Person.objects.get(pk=person.pk)
     listed = list(UserSession.objects.filter(user=person).order_by("-last_seen_at", "-pk"))
     stored = dict(
         Session.objects.filter(

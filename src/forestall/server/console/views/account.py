@@ -73,7 +73,7 @@ class Way:
 
 @page(permission=SIGNED_IN)
 def account(request: PageRequest) -> HttpResponse:
-    person, now = request.person, timezone.now()
+    person = request.person
     sessions = signin_sessions.sessions_of(person=person)
     factor = signin.has_second_factor(person=person)
     context = {
@@ -84,7 +84,7 @@ def account(request: PageRequest) -> HttpResponse:
         "others": len(sessions) - 1,
         "events": events_table(signin.signin_events(person=person, limit=EVENTS_SHOWN)),
     }
-    return render_page(request, "account", context, section="account", title="Your account", data_at=now, live=False)
+    return render_page(request, "account", context, section="account", title="Your account", live=False)
 
 
 @page(permission=SIGNED_IN)
