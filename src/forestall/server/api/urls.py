@@ -14,6 +14,7 @@ from forestall.server.api.routes import (
     devices,
     evidence,
     jobs,
+    labels,
     people,
     reports,
     roles,
@@ -22,12 +23,13 @@ from forestall.server.api.routes import (
     sla,
     tickets,
     tokens,
+    transfer,
     windows,
 )
 
 for routes in (devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, people, roles):
     api.add_router("", routes.router)
-for served in (clients, sites, contacts, calendar, sla, windows, routing):
+for served in (labels, transfer, clients, sites, contacts, calendar, sla, windows, routing):
     api.add_router("", served.router)
 
 urls = api.urls
