@@ -19,6 +19,7 @@ from django.db.models import Max, Q
 
 from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.models import Check
+from forestall.server.evidence.forked import device_word_append
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.models import Entry
 from forestall.server.evidence.services import evidence_append
@@ -567,7 +568,7 @@ def job_result_receive(*, device: Device, envelope: bytes, now: datetime) -> Job
     job = _job_of_result(device, result)
     if job is not None and job.result_envelope:
         return job
-    entry = evidence_append(
+    entry = device_word_append(
         client=device.client,
         kind=EvidenceKind.JOB_RESULT,
         payload={

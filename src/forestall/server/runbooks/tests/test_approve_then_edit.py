@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import queue
 import random
+import threading
 import time
 from uuid import uuid4
 
 import msgspec
 import pytest
+from django.db import OperationalError, connection
 
 from forestall.agent.act import ActState, execute
 from forestall.agent.act.context import Places
@@ -225,6 +228,100 @@ def race(office, tmp_path, rounds: int, seed: int) -> None:
 
 def test_v4_300_approve_then_edit_races(office, tmp_path):
     race(office, tmp_path, rounds=300, seed=1)
+
+
+class Simultaneous(Race):
+    """The same, with Eve at her own connection: she edits while Ada reads, signs and hands in."""
+
+    def __init__(self, office, tmp_path, seed: int) -> None:
+        super().__init__(office, tmp_path, seed)
+        self.eve = random.Random(-seed)
+        self.targets: queue.Queue = queue.Queue()
+        self.start = threading.Barrier(2, timeout=60)
+        self.failures: list[BaseException] = []
+        self.edited = 0
+        self.thread = threading.Thread(target=self.eves_work, daemon=True)
+        self.thread.start()
+
+    def eves_work(self) -> None:
+        try:
+            while (job := self.targets.get()) is not None:
+                ways = self.edits(job)
+                self.start.wait()
+                for _ in range(self.eve.randint(1, 3)):
+                    # Too late by the door; or the other connection holds the lock: she tries the next.
+                    with contextlib.suppress(RunbooksError, OperationalError):
+                        self.eve.choice(ways)()
+                        self.edited += 1
+                self.start.wait()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test tells it
+            self.failures.append(error)
+            self.start.abort()
+        finally:
+            connection.close()
+
+    def round(self) -> None:
+        office = self.office
+        self.fill()
+        office.later(minutes=5)
+        published = RunbookRecord.objects.filter(pk=self.record.pk)
+        published.update(envelope=self.record.envelope, digest=statement_digest(self.runbook))
+        job = services.job_prepare(
+            scope=office.scope,
+            runbook=published.get(),
+            device=office.device,
+            parameters={"folder": self.folder()},
+            reason=str(uuid4()),
+            now=office.now,
+        )
+        self.targets.put(job)
+        self.start.wait()
+        body = bytes(
+            patiently(lambda: Job.objects.visible_to(EVERYTHING).values_list("statement", flat=True).get(pk=job.pk))
+        )
+        seen = read_statement(body, JobStatement)
+        envelope = sign_job(body, office.operator.operator_keys())
+        self.approved[seen.job_id] = str(seen.parameters["folder"])
+        with contextlib.suppress(ValueError):
+            patiently(lambda: services.job_submit_signed(scope=office.scope, envelope=envelope, now=office.now))
+        self.start.wait()
+        self.deliver(job)
+
+    def end(self) -> None:
+        self.targets.put(None)
+        self.thread.join(timeout=60)
+        assert self.failures == []
+
+
+def patiently(act):
+    """Ada's client asks again when the database is locked."""
+    for _ in range(200):
+        try:
+            return act()
+        except OperationalError:
+            time.sleep(0.001)
+    return act()
+
+
+def race_of_two(office, tmp_path, rounds: int, seed: int) -> None:
+    told = Simultaneous(office, tmp_path, seed)
+    try:
+        for _ in range(rounds):
+            told.round()
+    finally:
+        told.end()
+    print(f"{rounds} simultaneous races: {told.ran} ran as approved, {told.refused} refused")  # noqa: T201
+    assert told.ran > rounds / 20
+    assert told.edited > rounds / 2
+
+
+def test_v4_60_simultaneous_approve_then_edit_races(transactional_db, office, tmp_path):
+    race_of_two(office, tmp_path, rounds=60, seed=1)
+
+
+@pytest.mark.soak
+def test_v4_soak_1000_simultaneous_approve_then_edit_races(transactional_db, office, tmp_path):
+    race_of_two(office, tmp_path, rounds=1_000, seed=2)
 
 
 @pytest.mark.soak
