@@ -22,7 +22,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "people": ("forestall.cli.people", "people", "See and change people and what they may do."),
     "grants": ("forestall.cli.people", "grants", "List who may what; save an access review."),
     "roles": ("forestall.cli.roles", "roles", "See what roles may do; make roles of your own."),
+    "import": ("forestall.cli.transfer", "import_list", "Import lists of clients, sites, people, assets."),
+    "export": ("forestall.cli.transfer", "export_client", "Everything kept of a client, as a ZIP."),
+    "remove-client": ("forestall.cli.transfer", "remove_client", "Remove a client for good; its proofs stay."),
     "devices": ("forestall.cli.desk", "devices", "List devices; show or approve one."),
+    "tags": ("forestall.cli.labels", "tags", "List tags; put them on devices."),
+    "groups": ("forestall.cli.labels", "groups", "List and change groups of devices."),
+    "assets": ("forestall.cli.labels", "assets", "List and change what clients own, watched or not."),
     "checks": ("forestall.cli.desk", "checks", "List checks and their results."),
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
     "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
@@ -39,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "backup": ("forestall.cli.backup", "backup", "Back this installation up; list and prove backups."),
     "restore": ("forestall.cli.restore", "restore", "Restore an installation from a backup."),
     "agent": ("forestall.cli.agent", "agent", "Enrol, run and look at this machine's agent."),
+    "db": ("forestall.cli.db", "db", "Look at the database; move it to PostgreSQL."),
     "drill": ("forestall.cli.drill", "drill", "Make a real, bounded fault and watch the loop repair it."),
 }
 
