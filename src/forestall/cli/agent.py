@@ -116,6 +116,30 @@ def check_in(*, timeout: float) -> int:
     raise CommandError(f"the agent (process {pid}) has not checked in within {timeout:g} s: {why}")
 
 
+@agent.command("accept-log")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept_log(*, yes: bool) -> None:
+    """Let this device take its server's evidence log as it is now, after the server was restored from a backup.
+
+    The device holds a checkpoint of the log as it was before; it refuses every other history, and says so. Do this
+    only when you know of that restoration: else the log was rewritten. The old checkpoint is set aside, not deleted.
+    """
+    home = current_home()
+    _enrolment(home)
+    held = _checkpoint(home)
+    if held is None:
+        click.echo("This device holds no checkpoint: it takes the next one it is offered.")
+        return
+    click.echo(f"It holds a checkpoint over {held['size']} records, root {held['root']}, of {held['at']}.")
+    if not yes:
+        click.confirm("Set it aside, and take the server's log as it is now?", abort=True)
+    aside = f"{home.checkpoint}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    os.replace(home.checkpoint, aside)  # noqa: PTH105
+    click.echo(f"Set aside as {aside}: keep it, it is proof of the log as it was.")
+    if _running_pid(home) is not None:
+        click.echo("Restart the agent: until then it still goes by the old one.")
+
+
 def _full_disk(home: AgentHome) -> str:
     """In words, when the agent's folder has no space left for it to say how it went; else empty."""
     room = os.statvfs(home.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def test_a_forked_log_is_put_on_record_once_and_the_old_checkpoint_stays(tmp_pat
     assert notice.event == "checkpoint_refused"
     # The device signs what it holds itself: the fork convicts its author.
     assert (notice.checkpoint.size, notice.checkpoint.root) == (20, root_of(log.leaves[:20]).hex())
+
+
+def test_a_forked_log_that_goes_on_growing_is_put_on_record_once_a_day(tmp_path):
+    world = World(tmp_path / "agent")
+    log, forked = Log(50), Log(80, fork=5)
+    world.server.offer = lambda held: log.update(20, held, key=world.server.log_key) if held < 20 else None
+    world.run(120)
+    offered = itertools.cycle(range(30, 80))
+    world.server.offer = lambda held: forked.update(next(offered), held, key=world.server.log_key)
+    world.run(3600)
+    assert len(world.server.notices) == 1
+    world.run(24 * 3600)
+    assert [notice.event for notice in world.server.notices] == ["checkpoint_refused"] * 2
 
 
 def test_a_damaged_checkpoint_is_not_taken_for_none(tmp_path):

@@ -16,6 +16,9 @@ class EvidenceKind(StrEnum):
     """Name, role, tags."""
     DEVICE_NOTICE = "device:notice"
     """In the device's own words: carries its signed ``DeviceNotice``."""
+    DEVICE_FORKED = "device:forked"
+    """A device signed that it had seen a checkpoint that this log never had. The server's word, with the device's
+    signed one in its payload: ``kind``, ``says``, ``why``, ``envelope``."""
     FACTS_CHANGED = "facts:changed"
     CHECK_CHANGED = "check:changed"
     CHECK_ACCEPTED = "check:accepted"

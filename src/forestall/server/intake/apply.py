@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from forestall.server.evidence.forked import device_word_append
 from forestall.server.evidence.kinds import EvidenceKind
-from forestall.server.evidence.services import evidence_append
 from forestall.server.home import Home
 from forestall.server.intake.app import RefusalCount
 from forestall.server.intake.journal import EntryKind
@@ -218,7 +218,7 @@ def _record(*, device: Device, envelope: bytes, now: datetime) -> None:
     if isinstance(statement, JobResult):
         job_result_receive(device=device, envelope=envelope, now=now)
         return
-    evidence_append(
+    device_word_append(
         client=device.client,
         kind=EvidenceKind.DEVICE_NOTICE,
         payload=plain(statement),

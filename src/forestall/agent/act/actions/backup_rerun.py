@@ -140,5 +140,7 @@ def _record(path: Path, name: str, *, at: datetime, ok: bool, detail: str) -> No
         runs = msgspec.json.decode(path.read_bytes(), type=dict[str, BackupRun])
     except (FileNotFoundError, msgspec.DecodeError):
         runs = {}  # a damaged record of past runs must not stop the next from being recorded
-    runs[name] = BackupRun(at=at, ok=ok, detail=detail)
+    # What a restore test wrote beside it stays.
+    before = runs.get(name) or BackupRun(at=at, ok=ok)
+    runs[name] = msgspec.structs.replace(before, at=at, ok=ok, detail=detail)
     file_write(str(path), msgspec.json.encode(runs))

@@ -588,7 +588,7 @@ def test_a_failed_backup_runs_again_and_its_record_says_so(machine):
     subprocess.run(["restic", "init"], env=environment, check=True, capture_output=True)
     result = act(machine, "backup.rerun", backup="documents")
     assert result.summary == "backup documents ran again and ended well"
-    assert runs(machine)["documents"] | {"at": ""} == {"at": "", "ok": True, "detail": ""}
+    assert {"ok": True, "detail": ""}.items() <= runs(machine)["documents"].items()
     listed = subprocess.run(["restic", "snapshots", "--json"], env=environment, check=True, capture_output=True)
     assert len(msgspec.json.decode(listed.stdout)) == 1
 
