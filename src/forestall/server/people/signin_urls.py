@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import views as account
+from allauth.account.adapter import get_adapter as get_account_adapter
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import views as mfa
 from allauth.mfa.models import Authenticator
@@ -16,19 +17,35 @@ from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from allauth.socialaccount import views as social
 from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.urls import URLPattern, path, re_path, reverse
 from django.views.decorators.cache import never_cache
 from django.views.generic import RedirectView
 
-from forestall.server.people.signin import fresh
+from forestall.server.people.signin import fresh, linked_accounts
 from forestall.server.people.sso.views import come_back, leave
 
 
 def closed(request: HttpRequest, **_: Any) -> HttpResponse:
     """Nobody signs up, and addresses are looked after by administrators."""
     raise Http404
+
+
+@login_required
+@never_cache
+def reauthenticate(request: HttpRequest) -> HttpResponseBase:
+    """By password; by single sign-on alone for whoever has nothing else; by signing in anew where there is neither."""
+    if get_account_adapter().get_reauthentication_methods(request.user):
+        answer: HttpResponseBase = account.reauthenticate(request)
+        return answer
+    if linked_accounts(person=request.user):  # type: ignore[arg-type]
+        return render(request, "account/confirm.html")
+    logout(request)
+    return HttpResponseRedirect(f"{reverse('account_login')}?{request.GET.urlencode()}")
 
 
 def connections(request: HttpRequest) -> HttpResponseBase:
@@ -54,7 +71,7 @@ urlpatterns: list[URLPattern] = [
     path("login/", account.login, name="account_login"),
     path("logout/", account.logout, name="account_logout"),
     path("inactive/", account.account_inactive, name="account_inactive"),
-    path("reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
+    path("reauthenticate/", reauthenticate, name="account_reauthenticate"),
     path("password/change/", fresh(account.password_change), name="account_change_password"),
     path("password/set/", fresh(account.password_set), name="account_set_password"),
     path("password/reset/", account.password_reset, name="account_reset_password"),

@@ -11,7 +11,7 @@ from allauth.socialaccount.models import SocialAccount, SocialApp, SocialLogin
 from allauth.socialaccount.providers.base import AuthError, AuthProcess
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from requests import RequestException
 
@@ -28,6 +28,7 @@ SEALED = "sealed_secret"
 LINK_BY_EMAIL = "link_by_email"
 """Of a provider's settings: a verified address that one active person has links that person."""
 EMAIL_DOMAINS = "email_domains"
+NO_ANSWER = "The provider did not answer this server. Try again in a minute."
 
 
 class LinkedPersonsAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
@@ -93,7 +94,7 @@ def failure_words(name: str, error: Any, exception: Exception | None, had_state:
     if isinstance(exception, SsoRefusedError):
         return "This sign-in was refused", str(exception)
     if isinstance(exception, RequestException):
-        return f"{name} cannot be reached", "The provider did not answer this server. Try again in a minute."
+        return f"{name} cannot be reached", NO_ANSWER
     if isinstance(exception, OAuth2Error):
         return f"{name} refused", "The provider did not accept the sign-in: the code was used or has expired."
     if error == AuthError.CANCELLED:
@@ -108,9 +109,12 @@ def failure_words(name: str, error: Any, exception: Exception | None, had_state:
 
 def refuse(request: HttpRequest, headline: str, why: str) -> None:
     """End the sign-in with a page that says why. Raises."""
-    raise ImmediateHttpResponse(
-        render(request, "socialaccount/authentication_error.html", {"headline": headline, "why": why}, status=403)
-    )
+    raise ImmediateHttpResponse(refusal(request, headline, why))
+
+
+def refusal(request: HttpRequest, headline: str, why: str) -> HttpResponse:
+    """The page that says why a sign-in ended."""
+    return render(request, "socialaccount/authentication_error.html", {"headline": headline, "why": why}, status=403)
 
 
 def person_by_address(sociallogin: SocialLogin) -> Person | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -12,9 +13,13 @@ from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAu
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
+from requests import RequestException
 
 from forestall.server.people.signin import confirm_first, is_fresh
 from forestall.server.people.sso.adapter import CheckedAdapter
+from forestall.server.people.sso.rules import NO_ANSWER, refusal
+
+log = logging.getLogger(__name__)
 
 LIMITS = {"sso": "30/m/ip"}
 
@@ -58,4 +63,9 @@ def _run(view: type[Any], request: HttpRequest, provider_id: str) -> HttpRespons
         raise Http404 from None
     except ImmediateHttpResponse as immediate:
         return immediate.response  # type: ignore[no-any-return]
+    except (RequestException, KeyError) as error:
+        # Before anything was asked of it: the provider does not answer, or no longer says where its pages are.
+        log.warning("single sign-on provider %s: %r", provider_id, error)
+        name = SocialApp.objects.get(provider_id=provider_id).name
+        return refusal(request, f"{name} cannot be reached", NO_ANSWER)
     return answer
