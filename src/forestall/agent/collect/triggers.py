@@ -92,7 +92,8 @@ def backups(host: Host) -> str:
     # The same folder as backup_settings.agent_home, which is not imported here: it needs a TOML reader.
     base = host.environment("FORESTALL_HOME") or f"{host.environment('HOME') or ''}/.local/share/forestall"
     home = host.environment("FORESTALL_AGENT_HOME") or f"{base}/agent"
-    return _joined(_stamps(host, (f"{home}/backups.toml", f"{home}/backup-runs.json", "/etc/forestall/backups.toml")))
+    told = (f"{home}/backups.toml", f"{home}/backup-runs.json", "/etc/forestall/backups.toml")
+    return _joined(_stamps(host, (*told, f"{base}/server/backup-status.json")))
 
 
 def antivirus(host: Host) -> str:
