@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forestall.server.alerts.services import alerts_tick, notifications_send
+from forestall.server.api.once import answers_forget
 from forestall.server.backup.schedule import backup_tick
 from forestall.server.checks.services import checks_judge_due
 from forestall.server.evidence.services import checkpoints_sign
@@ -19,6 +20,7 @@ from forestall.server.runbooks.services import jobs_expire, orders_consider_wait
 from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
 from forestall.server.transfer.leaving import samples_forget
+from forestall.server.webhooks.services import deliveries_forget, deliveries_send
 from forestall.trust.keys import private_key
 
 
@@ -37,6 +39,10 @@ class Line:
     run: Callable[[Context, datetime], object]
 
 
+def forget(context: Context, now: datetime) -> int:
+    return deliveries_forget(now=now) + answers_forget(now=now)
+
+
 def sign_checkpoints(context: Context, now: datetime) -> int:
     return checkpoints_sign(now=now, log_key=private_key(context.home.log_key.read_bytes()))
 
@@ -51,6 +57,8 @@ SCHEDULE: tuple[Line, ...] = (
     Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
     Line("consider standing orders again", 15, lambda c, now: orders_consider_waiting(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
+    Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
+    Line("forget what was told and answered long ago", 3600, forget),
     Line("sign checkpoints", 20, sign_checkpoints),
     Line("back up", 30, lambda c, now: backup_tick(home=c.home, now=now)),
     Line("forget removed clients' samples", 300, lambda c, now: samples_forget(store=c.store)),

@@ -19,6 +19,7 @@ from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
 from forestall.server.tickets import services as tickets
 from forestall.server.tickets import windows
+from forestall.server.webhooks import services as webhooks
 
 
 def judge_the_device(event: OutboxEvent, now: datetime) -> None:
@@ -65,7 +66,11 @@ def desk_is_told_of_the_answer(event: OutboxEvent, now: datetime) -> None:
     windows.window_answered_by_id(window_id=event.subject, now=now)
 
 
-HANDLERS: Mapping[Event, tuple[Handler, ...]] = {
+def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
+    webhooks.event_tell(event, now)
+
+
+LOOP: Mapping[Event, tuple[Handler, ...]] = {
     Event.DEVICE_ENROLLED: (judge_the_device,),
     Event.DEVICE_APPROVED: (judge_the_device,),
     Event.FACTS_CHANGED: (judge_what_rests_on_the_documents,),
@@ -78,4 +83,8 @@ HANDLERS: Mapping[Event, tuple[Handler, ...]] = {
     Event.TICKET_RESOLVED: (service_report_is_made,),
     Event.WINDOW_PROPOSED: (approvers_are_told_of_the_window,),
     Event.WINDOW_ANSWERED: (desk_is_told_of_the_answer,),
+}
+
+HANDLERS: Mapping[Event, tuple[Handler, ...]] = {
+    event: (*handlers, other_programs_are_told) for event, handlers in LOOP.items()
 }

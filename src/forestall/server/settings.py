@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "forestall.server.tickets",
     "forestall.server.runbooks",
     "forestall.server.reports",
+    "forestall.server.webhooks",
     "forestall.server.transfer",
     "forestall.server.api",
     "forestall.server.console",

@@ -14,8 +14,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as RequestError
-from ninja.operation import Operation
+from ninja.operation import Operation, PathView
 from ninja.renderers import BaseRenderer
+from ninja.router import BoundRouter
 from ninja.security import HttpBearer
 
 from forestall import __version__
@@ -59,6 +60,23 @@ class JsonRenderer(BaseRenderer):
 
 class ForestallApi(NinjaAPI):
     """The API. Answers to GET carry a strong ``ETag``: the state of the thing, a dot, the bytes of the answer."""
+
+    def _get_bound_routers(self) -> list[BoundRouter]:
+        """Several files may have methods of one path: ninja would answer all but the first with 405."""
+        is_first = self._bound_routers_cache is None
+        bound = super()._get_bound_routers()
+        if is_first:
+            views: dict[str, PathView] = {}
+            for one in bound:
+                for path in list(one.path_operations):
+                    known = views.setdefault(one.prefix + path, one.path_operations[path])
+                    if known is not one.path_operations[path]:
+                        known.operations += one.path_operations.pop(path).operations
+        return bound
+
+    def _get_urls(self) -> list[Any]:
+        """What is written out goes before what is a name: `/checks/kinds` is no check."""
+        return sorted(super()._get_urls(), key=lambda one: [part[:1] == "<" for part in str(one.pattern).split("/")])
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return str(operation.view_func.__name__)

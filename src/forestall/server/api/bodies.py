@@ -15,7 +15,10 @@ BODY_BYTES = 1 << 20
 """How large a body may be where a route says nothing else."""
 DEPTH = 32
 """How many lists and objects may lie inside each other."""
+NODES = 50_000
+"""How many lists and objects there may be in all."""
 DIGITS = 19
+LONG = re.compile(rf"\d{{{DIGITS}}}")
 LEAST, MOST = -(2**63), 2**63 - 1
 JSON = "application/json"
 TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
@@ -65,11 +68,16 @@ def parse(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise BodyError(400, "Wrong request", f"The body is not UTF-8: byte {error.start}.") from None
-    if text.count("[") + text.count("{") > DEPTH:
+    nodes = text.count("[") + text.count("{")
+    if nodes > NODES:
+        raise BodyError(413, "Too large", f"The body holds {nodes:,} lists and objects, at most {NODES:,} are taken.")
+    if nodes > DEPTH:
         _require_shallow(text)
+    # Numbers are looked at one by one only where one is long: half a million of short ones must not take long either.
+    integer = _integer if LONG.search(text) else None
     try:
         value = json.loads(
-            text, parse_int=_integer, parse_float=_number, parse_constant=_constant, object_pairs_hook=_object
+            text, parse_int=integer, parse_float=_number, parse_constant=_constant, object_pairs_hook=_object
         )
     except json.JSONDecodeError as error:
         raise BodyError(400, "Wrong request", f"The body is not JSON: {error.msg} at {error.pos}.") from None

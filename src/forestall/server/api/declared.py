@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver
@@ -25,7 +27,7 @@ DECLARED = "forestall_permission"
 @register()
 def every_route_declares_who_may_call_it(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """System check: a route without ``allow``, two routes of one name, an address that is declared nowhere."""
-    from forestall.server import urls
+    patterns = import_module(settings.ROOT_URLCONF).urlpatterns
     from forestall.server.api.app import api
 
     found: list[CheckMessage] = []
@@ -39,7 +41,7 @@ def every_route_declares_who_may_call_it(app_configs: Any, **kwargs: Any) -> lis
         if number > 1:
             found.append(Error(f"{number} routes are called {name!r}: operation ids are unique", id="api.E002"))
     known = {API + "".join(_plain(route.path)).lstrip("/") for route in table} | OPEN
-    for where, view in _addresses(urls.urlpatterns):
+    for where, view in _addresses(patterns):
         if where.startswith(SIGN_IN) or hasattr(view, DECLARED) or _plain(where) in known:
             continue
         found.append(Error(f"the address {where!r} declares nowhere who may use it", id="api.E003"))

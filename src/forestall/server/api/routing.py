@@ -18,6 +18,7 @@ from ninja import Router
 from ninja.constants import NOT_SET
 from ninja.operation import Operation, PathView
 
+from forestall.server.database.binding import tried_again
 from forestall.server.people.scope import Permission, Scope
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class OpenOperation(Operation):
         """The handler alone, once everything around it was done."""
         try:
             temporal = self.api.create_temporal_response(request)
-            result = self.view_func(request, **self._get_values(request, kw, temporal))
+            values = self._get_values(request, kw, temporal)
+            result = tried_again(lambda: self.view_func(request, **values))
             return self._result_to_response(request, result, temporal)
         except Exception as error:  # noqa: BLE001 - the API's own handlers decide; what none takes is raised again
             return self.api.on_exception(request, error)

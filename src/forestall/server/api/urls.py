@@ -24,12 +24,14 @@ from forestall.server.api.routes import (
     tickets,
     tokens,
     transfer,
+    webhooks,
     windows,
 )
 
-for routes in (devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, people, roles):
+for routes in (
+    devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
+    labels, transfer, clients, sites, contacts, calendar, sla, windows, routing,
+):  # fmt: skip
     api.add_router("", routes.router)
-for served in (labels, transfer, clients, sites, contacts, calendar, sla, windows, routing):
-    api.add_router("", served.router)
 
 urls = api.urls

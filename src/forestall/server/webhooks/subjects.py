@@ -1,0 +1,108 @@
+"""What an event is about: whose it is, what it is called, and where to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+
+from forestall.server.alerts.models import Alert
+from forestall.server.calendar.models import MaintenanceWindow
+from forestall.server.checks.models import CheckChange
+from forestall.server.inventory.models import Device
+from forestall.server.people.scope import Scope
+from forestall.server.runbooks.models import Job
+from forestall.server.tickets.models import Ticket
+
+_SELF = Scope.system("webhooks")
+
+TOLD = ("verified", "documents", "metrics", "old", "new", "state", "runbook")
+"""What is passed on of an event's own detail: plain words, no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing of one client."""
+
+    kind: str
+    id: str
+    name: str
+    client_id: UUID | None
+    client: str
+    path: str
+    """In the console."""
+    detail: Mapping[str, Any]
+
+
+def subject_of(*, event: str, subject: str, detail: Mapping[str, Any]) -> Subject:
+    """What an event is about. Of what is gone, or of a kind nobody here knows, no client is known."""
+    find = _FINDERS.get(event.partition(".")[0])
+    told = {name: detail[name] for name in TOLD if name in detail}
+    try:
+        found = find(subject) if find is not None else None
+    except (ObjectDoesNotExist, ValidationError, ValueError):
+        found = None
+    if found is None:
+        return Subject(event.partition(".")[0], subject, "", None, "", "/", told)
+    return Subject(
+        found.kind, found.id, found.name, found.client_id, found.client, found.path, {**found.detail, **told}
+    )
+
+
+def _device(key: str) -> Subject:
+    row = Device.objects.visible_to(_SELF).select_related("client").get(pk=key)
+    detail = {"site": str(row.site_id), "status": row.status}
+    return Subject("device", str(row.pk), row.name, row.client_id, row.client.name, f"/devices/{row.pk}/", detail)
+
+
+def _check(key: str) -> Subject:
+    change = CheckChange.objects.visible_to(_SELF).select_related("check_row__device__client").get(pk=key)
+    row = change.check_row
+    name = f"{row.kind} {row.target}".strip()
+    detail = {"kind": row.kind, "target": row.target, "device": str(row.device_id), "device_name": row.device.name}
+    path = f"/checks/?device={row.device_id}"
+    return Subject("check", str(row.pk), name, row.device.client_id, row.device.client.name, path, detail)
+
+
+def _alert(key: str) -> Subject:
+    row = Alert.objects.visible_to(_SELF).select_related("device__client").get(pk=key)
+    detail = {
+        "kind": row.kind, "target": row.target, "risk": row.risk, "state": row.state,
+        "device": str(row.device_id), "device_name": row.device.name,
+    }  # fmt: skip
+    name = f"{row.kind} {row.target}".strip()
+    path = f"/devices/{row.device_id}/"
+    return Subject("alert", str(row.pk), name, row.device.client_id, row.device.client.name, path, detail)
+
+
+def _ticket(key: str) -> Subject:
+    row = Ticket.objects.visible_to(_SELF).select_related("client").get(number=key)
+    detail = {"priority": row.priority, "state": row.state}
+    path = f"/tickets/{row.number}/"
+    return Subject("ticket", str(row.number), row.title, row.client_id, row.client.name, path, detail)
+
+
+def _job(key: str) -> Subject:
+    row = Job.objects.visible_to(_SELF).select_related("client", "runbook", "device").get(pk=key)
+    detail = {"device": str(row.device_id), "device_name": row.device.name, "state": row.state}
+    return Subject("job", str(row.pk), row.runbook.slug, row.client_id, row.client.name, f"/jobs/{row.pk}/", detail)
+
+
+def _window(key: str) -> Subject:
+    row: Any = MaintenanceWindow.objects.visible_to(_SELF).select_related("client").get(pk=key)
+    return Subject("window", str(row.pk), row.name, row.client_id, row.client.name, "/windows/", {})
+
+
+_FINDERS: Mapping[str, Callable[[str], Subject]] = {
+    "device": _device,
+    "facts": _device,
+    "samples": _device,
+    "check": _check,
+    "alert": _alert,
+    "ticket": _ticket,
+    "job": _job,
+    "window": _window,
+}
