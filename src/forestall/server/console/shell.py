@@ -52,6 +52,7 @@ NAVIGATION = (
     NavItem("j", "jobs", "Jobs", "/jobs/"),
     NavItem("s", "reports", "Reports", "/reports/"),
     NavItem("e", "evidence", "Evidence", "/evidence/"),
+    NavItem("o", "people", "People", "/people/"),
 )
 
 

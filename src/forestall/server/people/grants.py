@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from forestall.server.people import queries, rules
 from forestall.server.people.models import Client, CustomRole, Grant, Person, Site
 from forestall.server.people.record import Act, act_record
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
 from forestall.server.people.rules import PeopleError, Receiver, Wanted
-from forestall.server.people.scope import NotAllowedError, Permission, Place, Scope
+from forestall.server.people.scope import NOWHERE, NotAllowedError, Permission, Place, Scope
 
 FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 _SELF = Scope.system("people")
@@ -29,6 +30,38 @@ def concerned(place: Place) -> list[Client]:
     its own log, and its auditors must find in it whoever may touch it."""
     every = Client.objects.visible_to(_SELF).filter(removed_at=None)
     return list(every if place.everywhere else every.filter(pk__in=place.touched_clients))
+
+
+def grant_proposed(
+    *,
+    person: Person,
+    role: Role | CustomRole,
+    client: Client | None = None,
+    site: Site | None = None,
+    until: datetime | None = None,
+    scope: Scope,
+    now: datetime,
+) -> Grant:
+    """The grant that ``grant_give`` would make; raises what it would raise, and changes nothing."""
+    client = site.client if site is not None and client is None else client
+    if site is not None and client is not None and site.client_id != client.pk:
+        raise PeopleError(f"site: {site} is no site of {client}")
+    grant = Grant(
+        person=person,
+        role=role.value if isinstance(role, Role) else "",
+        custom=role if isinstance(role, CustomRole) else None,
+        client=client,
+        site=site,
+        granted_at=now,
+        granted_by=scope.who,
+        until=until,
+    )
+    wanted = wanted_of(grant)
+    rules.grant_check(wanted=wanted, receiver=receiver_of(person), giver=scope, now=now)
+    _lasting_check(wanted, scope)
+    if _same(grant).exclude(until__lte=now).exists():
+        raise PeopleError(f"role: {person.username} is {wanted.role} {_at(wanted)} already")
+    return grant
 
 
 @transaction.atomic
@@ -47,27 +80,9 @@ def grant_give(
     It counts from their next request on. NotAllowedError for what exceeds the giver, also in time: who holds a role
     for a week cannot pass it on for longer. PeopleError for what nobody may, and for a role they have already.
     """
-    client = site.client if site is not None and client is None else client
-    if site is not None and client is not None and site.client_id != client.pk:
-        raise PeopleError(f"site: {site} is no site of {client}")
-    grant = Grant(
-        person=person,
-        role=role.value if isinstance(role, Role) else "",
-        custom=role if isinstance(role, CustomRole) else None,
-        client=client,
-        site=site,
-        granted_at=now,
-        granted_by=scope.who,
-        until=until,
-    )
-    wanted = wanted_of(grant)
-    rules.grant_check(wanted=wanted, receiver=receiver_of(person), giver=scope, now=now)
-    _lasting_check(wanted, scope)
-    same = Grant.objects.filter(person=person, role=grant.role, custom=grant.custom, client=client, site=site)
+    grant = grant_proposed(person=person, role=role, client=client, site=site, until=until, scope=scope, now=now)
     # One that has ended counts for nothing, and would be in the way.
-    same.filter(until__lte=now).delete()
-    if same.exists():
-        raise PeopleError(f"role: {person.username} is {wanted.role} {_at(wanted)} already")
+    _same(grant).filter(until__lte=now).delete()
     grant.save()
     _recorded(grant, before=None, after=grant_words(grant), by=scope.who, now=now)
     return grant
@@ -152,6 +167,21 @@ def owners_without(person: Person, *, now: datetime) -> int:
 def is_owner(person: Person, *, now: datetime) -> bool:
     """Whether an active person owns the installation for good."""
     return queries.owners(now=now).filter(person=person).exists()
+
+
+def only_by(grant: Grant, *, now: datetime) -> list[Permission]:
+    """What its person may at that place by this grant alone: what they gain with it, and lose without it."""
+    live = Grant.objects.filter(Q(until=None) | Q(until__gt=now), person=grant.person).select_related("custom")
+    others = rules.powers_add(queries.grant_powers(one) for one in live if one.pk != grant.pk)
+    place = queries.grant_place(grant)
+    mine = queries.role_permissions(grant)
+    return [one for one in Permission if one in mine and not rules.within(place, others.get(one, NOWHERE))]
+
+
+def _same(grant: Grant) -> QuerySet[Grant]:
+    return Grant.objects.filter(
+        person=grant.person, role=grant.role, custom=grant.custom, client=grant.client, site=grant.site
+    )
 
 
 def _take_check(grant: Grant, scope: Scope, *, now: datetime, taken: bool) -> None:

@@ -87,8 +87,8 @@ def person_of_token(*, token: str, now: datetime) -> Person | None:
 
 
 def mfa_is_required(*, person: Person) -> bool:
-    """Whether a role that the person holds asks for a second factor."""
-    grants = Grant.objects.filter(person=person)
+    """Whether a role that the person holds now asks for a second factor."""
+    grants = Grant.objects.filter(Q(until=None) | Q(until__gt=datetime.now(UTC)), person=person)
     policies = RolePolicy.objects.filter(mfa_required=True)
     return policies.filter(
         Q(role__in=grants.exclude(role="").values("role")) | Q(custom__in=grants.exclude(custom=None).values("custom"))
