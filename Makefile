@@ -6,7 +6,7 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup up test lint bench soak lock format clean
+.PHONY: help setup up test coverage lint bench soak lock format clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -20,6 +20,10 @@ up: setup  ## Set up and run Forestall on this machine; console on http://127.0.
 test:  ## Set up what the tests need, then run the whole suite
 	@tools/setup.sh tests
 	@tools/test.sh
+
+coverage:  ## Branch coverage of trust, ledger, verifier and authorisation: 100 % or it fails
+	@tools/setup.sh tests
+	@tools/coverage.sh
 
 lint:  ## Formatting, lint, types, import layers
 	@tools/setup.sh development

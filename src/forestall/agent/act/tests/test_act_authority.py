@@ -16,6 +16,7 @@ from forestall.agent.act.policy import parse_policy, policy_words
 from forestall.agent.act.programs import run_program
 from forestall.agent.act.state import Kept
 from forestall.cli.main import cli
+from forestall.trust import dsse
 from forestall.trust.authorise import RefusedBecause
 from forestall.trust.keys import key_id, new_key, public_bytes
 from forestall.trust.sign import role_of, sign_revocation, sign_statement
@@ -127,8 +128,17 @@ def test_v2_only_a_proper_successor_is_accepted(machine):
 
 
 def test_a_malformed_revocation_is_named(machine):
-    envelope = sign_statement(revocation(machine, machine.ada), [machine.root_key]).replace(b"payload", b"pay1oad", 1)
-    assert accept(machine, envelope) == [RefusedBecause.MALFORMED]
+    for body in (b"{}", b"junk"):
+        envelope = dsse.sign(body, Revocation.PAYLOAD_TYPE, [machine.root_key])
+        assert accept(machine, envelope) == [RefusedBecause.MALFORMED]
+
+
+def test_a_result_that_does_not_wait_is_forgotten_in_peace(machine):
+    runbook = ready(machine)
+    result = machine.execute(machine.signed(machine.job(runbook)))
+    machine.state.result_spooled(result)
+    machine.state.result_spooled(result)
+    assert machine.reopen().results_waiting() == ()
 
 
 def test_an_agent_that_does_not_know_of_revoked_keys_runs_nothing(machine):
