@@ -237,7 +237,9 @@ def test_every_query_function_takes_a_scope():
         "evidence.queries.checkpoint_latest": named,
         "evidence.queries.consistency": named,
         "evidence.queries.node_reader": named,
+        "runbooks.queries.revoked_keys": shared,
         "runbooks.queries.deliveries_for": named,
+        "runbooks.queries.reach_of": named,
     }
     wrong, seen = [], set()
     for module in pkgutil.walk_packages(forestall.server.__path__, "forestall.server."):
