@@ -11,8 +11,10 @@ security, as in an installation: the whole suite tests the second wall.
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import pytest
 
 from forestall.testing_cluster import Cluster, ClusterUnavailableError
 
-CLUSTER = "FORESTALL_TEST_CLUSTER"
+CLUSTER = "PYTEST_FORESTALL_CLUSTER"
 """From the process that started the cluster to the workers of the same run: its address."""
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 TEST_DATABASE = "forestall"
@@ -126,6 +128,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+@pytest.fixture
+def empty_database() -> Iterator[str]:
+    """Address of an empty database of the tests' cluster, for an installation of its own. Gone after the test."""
+    import psycopg
+    from psycopg import sql
+
+    name = f"forestall_{secrets.token_hex(4)}"
+    with closing(psycopg.connect(os.environ[CLUSTER], autocommit=True)) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        try:
+            yield os.environ[CLUSTER].replace("/postgres?", f"/{name}?")
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            for part in ("console", "intake", "worker"):
+                admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(f"{name}_{part}")))
 
 
 @pytest.fixture(autouse=True)
