@@ -34,7 +34,7 @@ from forestall.server.backup.snapshot import FORMAT, FileEntry, Manifest, Tick
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 COMPRESSION = 1
-"""zlib's level: most of a large backup is samples, which are packed already, and the next levels take twice the time."""
+"""zlib's level. Most of a large backup is samples, packed already: the next levels take twice the time for little."""
 BLOCK_BYTES = 1024 * 1024
 _SOUND_PATH = re.compile(r"server(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _encoder = msgspec.json.Encoder()
