@@ -21,8 +21,8 @@ from forestall.server.people import queries as people
 from forestall.server.people.models import Client, Contact, Site
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.tickets import queries as tickets
-from forestall.server.tickets.queries import QueueRow
-from forestall.server.tickets.rules import AT_RISK_PERCENT, ClockState, clock_view
+from forestall.server.tickets.models import Ticket
+from forestall.server.tickets.rules import AT_RISK_PERCENT, ClockState, ClockView, clock_view
 
 WORST_FIRST = (Status.FAIL, Status.WARN, Status.STALE, Status.UNKNOWN, Status.PASS)
 
@@ -46,6 +46,8 @@ class Overview:
     open_tickets: int = 0
     at_risk: int = 0
     """Of these: half their time used or more, and the clock not paused."""
+    due: list[tuple[Ticket, ClockView]] = field(default_factory=list)
+    """Those at risk with their clocks, the next to be due first."""
     next_window: Upcoming | None = None
     contact: Contact | None = None
     """The primary one."""
@@ -116,17 +118,16 @@ def _count_tickets(found: dict[UUID, Overview], scope: Scope, now: datetime, one
         overview.open_tickets += 1
         both = clocks[ticket.number]
         view = clock_view(clock=both.current, work=both.work, now=now)
-        overview.at_risk += view.percent >= AT_RISK_PERCENT and view.state is not ClockState.PAUSED
+        if view.percent >= AT_RISK_PERCENT and view.state is not ClockState.PAUSED:
+            overview.due.append((ticket, view))
+    for overview in found.values():
+        overview.at_risk = len(overview.due)
+        overview.due.sort(key=lambda one: one[1].due_at or now)
 
 
 def overview(*, scope: Scope, client: Client, now: datetime) -> Overview:
     """One client in one line."""
     return overviews(scope=scope, now=now, clients=[client])[0]
-
-
-def next_due(*, scope: Scope, client: Client, now: datetime) -> list[QueueRow]:
-    """The client's open tickets with a clock at risk, the next to be due first."""
-    return [row for row in tickets.sla_at_risk(scope=scope, now=now) if row.ticket.client_id == client.pk]
 
 
 def history(*, scope: Scope, client: Client) -> QuerySet[Entry]:

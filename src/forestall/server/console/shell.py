@@ -47,6 +47,8 @@ NAVIGATION = (
     NavItem("d", "devices", "Devices", "/devices/", on_phone=True),
     NavItem("c", "checks", "Checks", "/checks/", on_phone=True),
     NavItem("k", "tickets", "Tickets", "/tickets/", on_phone=True),
+    NavItem("l", "clients", "Clients", "/clients/"),
+    NavItem("w", "windows", "Windows", "/windows/"),
     NavItem("p", "patches", "Patches", "/patches/"),
     NavItem("r", "runbooks", "Runbooks", "/runbooks/"),
     NavItem("j", "jobs", "Jobs", "/jobs/"),

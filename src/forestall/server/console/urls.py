@@ -7,6 +7,8 @@ from django.urls import URLPattern, URLResolver, path
 from forestall.server.console.views import (
     account,
     checks,
+    client_tabs,
+    clients,
     common,
     device,
     devices,
@@ -20,6 +22,7 @@ from forestall.server.console.views import (
     search,
     tickets,
     today,
+    windows,
     work,
 )
 
@@ -40,6 +43,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("checks/", checks.checks, name="checks"),
     path("checks/<int:pk>/panel", checks.panel, name="check_panel"),
     path("checks/<int:pk>/accept", checks.accept, name="check_accept"),
+    path("clients/", clients.clients, name="clients"),
+    path("clients/new", clients.client_form, name="client_new"),
+    path("clients/<uuid:client_id>/", clients.client, name="client"),
+    path("clients/<uuid:client_id>/change", clients.client_form, name="client_change"),
+    path("clients/<uuid:client_id>/<slug:tab>/", client_tabs.tab, name="client_tab"),
+    path("sla/", client_tabs.tiers, name="sla_tiers"),
+    path("routing/", client_tabs.routing_everywhere, name="routing"),
+    path("windows/", windows.windows, name="windows"),
+    path("windows/new", windows.window_new, name="window_new"),
+    path("windows/<int:window_id>/", windows.window, name="window"),
     path("tickets/", tickets.tickets, name="tickets"),
     path("tickets/<int:number>/", tickets.ticket, name="ticket"),
     path("tickets/<int:number>/prepare/<slug:slug>/<int:check_id>", work.prepare, name="prepare"),

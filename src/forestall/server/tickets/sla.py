@@ -236,3 +236,19 @@ def _targets_write(tier: SlaTier, targets: Targets) -> None:
 
 def _tier_plain(tier: SlaTier) -> dict[str, Any]:
     return {"name": tier.name, "description": tier.description, **plain(tier_targets(tiers().get(pk=tier.pk)))}
+
+
+@transaction.atomic
+def sla_policies_set(*, client: Client, targets: Targets, scope: Scope, now: datetime) -> None:
+    """All that was agreed with a client besides its tier, at once: what is not named has its tier's times again."""
+    _check(targets)
+    seen = _client(client, scope)
+    before = own_targets(scope=_SELF, client=seen)
+    SlaPolicy.objects.visible_to(_SELF).filter(client=seen).exclude(priority__in=list(targets)).delete()
+    for priority, (response, resolution) in targets.items():
+        SlaPolicy.objects.visible_to(_SELF).update_or_create(
+            client=seen,
+            priority=priority,
+            defaults={"response_minutes": response, "resolution_minutes": resolution},
+        )
+    _policy_recorded(seen, before, scope, now)

@@ -1,0 +1,377 @@
+"""Maintenance windows: when they are open next, what they are, and the form that plans or changes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from forestall.server.calendar import queries, services
+from forestall.server.calendar.models import MaintenanceWindow
+from forestall.server.calendar.queries import Upcoming, window_rule
+from forestall.server.calendar.recurrence import clock_change_notes, overlaps, recurrence_words
+from forestall.server.calendar.rules import CalendarError
+from forestall.server.calendar.windows import Window, next_window
+from forestall.server.clients import queries as clients
+from forestall.server.console import parts, words
+from forestall.server.console.access import PageRequest, page
+from forestall.server.console.parts import Column, Empty, Fact, Row, Table
+from forestall.server.console.shell import render_page
+from forestall.server.console.views.client_forms import (
+    RefusalError,
+    WindowForm,
+    minutes_of,
+    next_sunday,
+    recurrence_initial,
+)
+from forestall.server.inventory import queries as inventory
+from forestall.server.people.models import Site
+from forestall.server.people.scope import Permission, Scope
+from forestall.server.tickets.rules import span
+
+AHEAD_DAYS = 60
+MOST_SHOWN = 200
+UPCOMING_SHOWN = 8
+METHODS = ("GET", "HEAD", "POST")
+
+
+@page(permission=Permission.DEVICE_VIEW)
+def windows(request: PageRequest) -> HttpResponse:
+    """The agenda of all clients, and the windows behind it."""
+    scope, now = request.scope, timezone.now()
+    found = queries.windows(scope=scope).filter(Q(ended_at=None) | Q(ended_at__gt=now))
+    client = request.GET.get("client", "")
+    if client:
+        found = found.filter(site__client=_uuid(client))
+    listed = list(found.order_by("site__client__name", "site__name", "name"))
+    times = queries.upcoming(windows=listed, since=now, until=now + timedelta(days=AHEAD_DAYS))
+    choices = [("", "All clients"), *((str(pk), name) for pk, name in _clients(scope))]
+    context: dict[str, Any] = {
+        "sentence": _agenda_in_words(times, now),
+        "filters": parts.Filters([parts.choice("client", "Client", choices, client)]),
+        "agenda": agenda_table(times[:MOST_SHOWN], now, scope),
+        "more": max(len(times) - MOST_SHOWN, 0),
+        "table": windows_table(listed, now, scope),
+        "ahead": AHEAD_DAYS,
+    }
+    if scope.may(Permission.WINDOW_CHANGE):
+        context["actions"] = format_html(
+            '<a class="button primary" href="/windows/new{}">Plan a window</a>', f"?client={client}" if client else ""
+        )
+    return render_page(request, "windows", context, section="windows", title="Maintenance windows", data_at=now)
+
+
+def _clients(scope: Scope) -> list[tuple[UUID, str]]:
+    return list(clients.served(scope=scope).order_by("name").values_list("pk", "name"))
+
+
+def _uuid(typed: str) -> UUID:
+    try:
+        return UUID(typed)
+    except ValueError:
+        raise Http404 from None
+
+
+def _agenda_in_words(times: Sequence[Upcoming], now: datetime) -> parts.Html:
+    if not times:
+        return f"No window opens in the next {AHEAD_DAYS} days: alerts come at any time."
+    open_now = [one for one in times if one.occurrence.start <= now]
+    upcoming = next((one for one in times if one.occurrence.start > now), None)
+    said: list[parts.Html] = []
+    if open_now:
+        names = words.listing([f"{one.window.name} at {one.window.site.client.name}" for one in open_now])
+        said.append(format_html("<b>{} {} open now</b>", names, words.does(len(open_now), "are")))
+    if upcoming is not None:
+        window = upcoming.window
+        said.append(
+            format_html(
+                "the next is <b>{}</b> at {}, {} there",
+                window.name,
+                window.site.client.name,
+                words.clock_time(upcoming.occurrence.start, now, window.site.zone),
+            )
+        )
+    return format_html("{}.", parts.joined(said, separator="; "))
+
+
+def agenda_table(times: Sequence[Upcoming], now: datetime, scope: Scope, *, with_client: bool = True) -> Table:
+    """Each time a window is open, under its day: on the site's clock and in UTC."""
+    names = _device_names(scope, [one.window for one in times])
+    return Table(
+        caption="When windows are open",
+        columns=[
+            Column("Time at the site", "lead"),
+            Column("Window", "second"),
+            Column("Where"),
+            Column("UTC"),
+            Column("Client's answer"),
+        ],
+        rows=[
+            Row(
+                key=f"time-{one.window.pk}-{one.occurrence.start:%Y%m%d%H%M}",
+                group=_day(one),
+                cells=[
+                    _local_span(one, now),
+                    parts.link(f"/windows/{one.window.pk}/", one.window.name, one.window.purpose),
+                    where_words(one.window, names, with_client=with_client),
+                    f"{one.occurrence.start:%a %H:%M} to {one.occurrence.end:%H:%M}",
+                    answer_words(one.window),
+                ],
+            )
+            for one in times
+        ],
+        empty=Empty(
+            "No window opens",
+            "In a maintenance window work is expected: alerts wait until it ends, and what needs one may run.",
+            href="/windows/new",
+            action="Plan a window",
+        )
+        if scope.may(Permission.WINDOW_CHANGE)
+        else Empty("No window opens", "In a maintenance window work is expected: alerts wait until it ends."),
+    )
+
+
+def answer_words(window: MaintenanceWindow) -> parts.Html:
+    """What the client said to a window."""
+    return parts.none("the client was not asked", "not asked")
+
+
+def _day(one: Upcoming) -> str:
+    return words.day(one.occurrence.start, one.window.site.zone)
+
+
+def _local_span(one: Upcoming, now: datetime) -> parts.Html:
+    zone = ZoneInfo(one.window.site.zone)
+    start, end = one.occurrence.start.astimezone(zone), one.occurrence.end.astimezone(zone)
+    until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%a %H:%M}"
+    tag = parts.tag("open now", "accent") if one.occurrence.start <= now else ""
+    return parts.text(format_html("{} to {} {}", f"{start:%H:%M}", until, tag), one.window.site.zone)
+
+
+def _device_names(scope: Scope, windows: Sequence[MaintenanceWindow]) -> dict[UUID, str]:
+    wanted = {one.device_id for one in windows if one.device_id}
+    if not wanted:
+        return {}
+    return dict(inventory.devices(scope=scope).filter(pk__in=wanted).values_list("pk", "name"))
+
+
+def where_words(window: MaintenanceWindow, names: dict[UUID, str], *, with_client: bool = True) -> parts.Html:
+    site = f"{window.site.client.name} · {window.site.name}" if with_client else window.site.name
+    if window.device_id is None:
+        return parts.text(site, "every device")
+    return parts.text(site, names.get(window.device_id, "one device"))
+
+
+def windows_table(
+    found: Sequence[MaintenanceWindow], now: datetime, scope: Scope, *, with_client: bool = True
+) -> Table:
+    names = _device_names(scope, found)
+    return Table(
+        caption="Windows",
+        columns=[
+            Column("Window", "lead"),
+            Column("When", "second"),
+            Column("Where"),
+            Column("Next"),
+            Column("Planned by"),
+        ],
+        rows=[
+            Row(
+                key=f"window-{one.pk}",
+                cells=[
+                    parts.link(f"/windows/{one.pk}/", one.name, one.purpose),
+                    when_words(one),
+                    where_words(one, names, with_client=with_client),
+                    _next(one, now),
+                    one.created_by,
+                ],
+            )
+            for one in found
+        ],
+        empty=Empty("No window is planned", "Weekly on Sunday night, on the second Tuesday of a month, or once."),
+    )
+
+
+def when_words(window: MaintenanceWindow) -> parts.Html:
+    """``Every Sunday from 22:00`` with the length under it."""
+    rule = recurrence_words(window.rrule, window.starts_on)
+    return parts.text(f"{rule[:1].upper()}{rule[1:]} from {window.starts_at:%H:%M}", f"for {span(window.minutes * 60)}")
+
+
+def _next(window: MaintenanceWindow, now: datetime) -> parts.Html:
+    upcoming = next_window([window_rule(window)], now)
+    if upcoming is None:
+        return parts.none("its rule has no further time", "never again")
+    return parts.exact_moment(upcoming.start, words.clock_time(upcoming.start, now, window.site.zone))
+
+
+# --- one window -----------------------------------------------------------------------------------------------
+
+
+@page(permission=Permission.DEVICE_VIEW, change=Permission.WINDOW_CHANGE, methods=METHODS)
+def window(request: PageRequest, window_id: int) -> HttpResponse:
+    """One window: when it opens, what meets it, and its form."""
+    scope, now = request.scope, timezone.now()
+    found = queries.windows(scope=scope).get(pk=window_id)
+    may = scope.may(Permission.WINDOW_CHANGE, on=found) and found.ended_at is None
+    act = request.POST.get("act", "")
+    if act == "end":
+        services.window_end(window=found, scope=scope, now=now)
+        messages.success(request, f"{found.name} has ended: alerts come again.")
+        return HttpResponseRedirect(f"/windows/{found.pk}/")
+    initial = {
+        "name": found.name, "purpose": found.purpose, "starts_on": found.starts_on,
+        "starts_at": f"{found.starts_at:%H:%M}", "length": span(found.minutes * 60),
+        "notice_hours": found.notice_hours, **recurrence_initial(found.rrule),
+    }  # fmt: skip
+    form = WindowForm(request.POST if act == "keep" else None, sites=[], initial=initial, fixed=True)
+    if act == "keep" and form.is_valid():
+        asked = form.cleaned_data
+        try:
+            services.window_change(
+                window=found, name=asked["name"], purpose=asked["purpose"], starts_on=asked["starts_on"],
+                starts_at=asked["starts_at"], minutes=_minutes(asked["length"]), rrule=form.recurrence().rrule(),
+                notice_hours=asked["notice_hours"], scope=scope, now=now,
+            )  # fmt: skip
+        except CalendarError as refusal:
+            form.refuse(refusal)
+        else:
+            messages.success(request, "The window is kept, and on record with what it was before.")
+            return HttpResponseRedirect(f"/windows/{found.pk}/")
+    rule = window_rule(found)
+    times = queries.upcoming(windows=[found], since=now, until=now + timedelta(days=400))[:UPCOMING_SHOWN]
+    names = _device_names(scope, [found])
+    context = {
+        "crumbs": format_html('<a href="/windows/">Windows</a> › {}', found.site.client.name),
+        "sentence": _window_in_words(found, now),
+        "window": found,
+        "agenda": agenda_table(times, now, scope),
+        "notes": _notes(found, rule, scope, now) if found.ended_at is None else [],
+        "facts": [
+            Fact("Client", parts.link(f"/clients/{found.site.client_id}/", found.site.client.name)),
+            Fact("Where", where_words(found, names, with_client=False)),
+            Fact("Time zone", found.site.zone),
+            Fact("Rule", format_html("<code>{}</code>", found.rrule) if found.rrule else "once"),
+            Fact("Lasts", span(found.minutes * 60)),
+            Fact("Notice", f"{found.notice_hours} h" if found.notice_hours else parts.none("no notice is promised")),
+            Fact("Client's answer", answer_words(found)),
+            Fact("Planned", format_html("{} by {}", parts.moment(found.created_at, now), found.created_by)),
+            *(
+                [Fact("Ended", format_html("{} by {}", parts.moment(found.ended_at, now), found.ended_by))]
+                if found.ended_at
+                else []
+            ),
+        ],
+        "form": form,
+        "may": may,
+        "open_form": act == "keep",
+    }
+    return render_page(request, "window", context, section="windows", title=found.name, live=False)
+
+
+def _minutes(typed: str) -> int:
+    try:
+        return minutes_of(typed)
+    except RefusalError as refusal:
+        raise CalendarError(f"length: {refusal}") from None
+
+
+def _window_in_words(found: MaintenanceWindow, now: datetime) -> parts.Html:
+    rule = recurrence_words(found.rrule, found.starts_on)
+    text = f"{rule[:1].upper()}{rule[1:]} from {found.starts_at:%H:%M} for {span(found.minutes * 60)}"
+    if found.ended_at is not None:
+        return f"{text}. Ended by {found.ended_by}: it does not open any more."
+    upcoming = next_window([window_rule(found)], now)
+    if upcoming is None:
+        return f"{text}. It does not open any more."
+    return f"{text}, next {words.clock_time(upcoming.start, now, found.site.zone)} in {found.site.zone}."
+
+
+def _notes(found: MaintenanceWindow, rule: Window, scope: Scope, now: datetime) -> list[str]:
+    """What to know before it opens: clock changes, other windows at the same time, too short notice."""
+    notes = clock_change_notes(rule, now)[:4]
+    same = queries.windows(scope=scope).filter(site=found.site_id, ended_at=None).exclude(pk=found.pk)
+    if found.device_id is not None:
+        same = same.filter(Q(device_id=None) | Q(device_id=found.device_id))
+    for other, first in overlaps(rule, [window_rule(one) for one in same[:50]], now):
+        at = words.clock_time(first.start, now, found.site.zone)
+        notes.append(f"“{other.name}” is open at the same time, first {at}: alerts wait until the last of them ends.")
+    upcoming = next_window([rule], now)
+    notice = timedelta(hours=found.notice_hours)
+    if upcoming is not None and notice and found.created_at + notice > upcoming.start > now:
+        notes.append(
+            f"It opens {words.ago(upcoming.start, now)}, but the client is to know {found.notice_hours} h before."
+        )
+    return notes
+
+
+@page(permission=Permission.WINDOW_CHANGE, methods=METHODS)
+def window_new(request: PageRequest) -> HttpResponse:
+    """Plan a window at a site, or for one device of it."""
+    scope, now = request.scope, timezone.now()
+    place = scope.place(Permission.WINDOW_CHANGE)
+    sites = [
+        site
+        for site in clients.sites_served(scope=scope).order_by("client__name", "name")
+        if place.covers(site.client_id, site.pk)
+    ]
+    wanted, only = request.GET.get("site", ""), request.GET.get("client", "")
+    offered = [site for site in sites if not only or str(site.client_id) == only] or sites
+    chosen = next((site for site in sites if str(site.pk) == (request.POST.get("site") or wanted)), None)
+    device = request.GET.get("device", "")
+    initial = {
+        "site": str(chosen.pk) if chosen else "", "device": device, "starts_on": next_sunday(now.date()),
+        "starts_at": "22:00", "length": "2 h", "repeat": "weekly", "days": ["SU"], "notice_hours": 48,
+    }  # fmt: skip
+    posted = request.method == "POST"
+    form = WindowForm(
+        request.POST if posted else None, sites=offered, devices=_devices(scope, chosen, offered), initial=initial
+    )
+    if posted and form.is_valid() and chosen is not None:
+        asked = form.cleaned_data
+        try:
+            made = services.window_create(
+                site=chosen, device_id=_device_of(scope, chosen, asked["device"]), name=asked["name"],
+                purpose=asked["purpose"], starts_on=asked["starts_on"], starts_at=asked["starts_at"],
+                minutes=_minutes(asked["length"]), rrule=form.recurrence().rrule(),
+                notice_hours=asked["notice_hours"], scope=scope, now=now,
+            )  # fmt: skip
+        except CalendarError as refusal:
+            form.refuse(refusal)
+        else:
+            messages.success(request, f"{made.name} is planned.")
+            return HttpResponseRedirect(f"/windows/{made.pk}/")
+    context = {
+        "crumbs": SafeString('<a href="/windows/">Windows</a> › New'),
+        "sentence": "While it is open, alerts of its devices wait until it ends, and what needs a window may run.",
+        "form": form,
+        "sites": sites,
+        "action": "Plan this window",
+        "back": "/windows/",
+    }
+    return render_page(request, "window_form", context, section="windows", title="Plan a window", live=False)
+
+
+def _devices(scope: Scope, chosen: Site | None, offered: list[Site]) -> list[tuple[str, str]]:
+    """The devices of the chosen site; of all that are offered while none is chosen."""
+    wanted = [chosen] if chosen else offered
+    found = inventory.devices(scope=scope).filter(site__in=[site.pk for site in wanted]).order_by("name")[:500]
+    return [(str(one.pk), one.name if chosen else f"{one.name} · {one.site.name}") for one in found]
+
+
+def _device_of(scope: Scope, site: Site, typed: str) -> UUID | None:
+    if not typed:
+        return None
+    found = inventory.devices(scope=scope).filter(pk=_uuid(typed), site=site).first()
+    if found is None:
+        raise CalendarError(f"device: it is not a device of {site.name}")
+    return found.pk
