@@ -114,6 +114,12 @@ def tags(*, scope: Scope) -> dict[str, int]:
     return {row["name"]: row["number"] for row in rows}
 
 
+def tags_of(*, scope: Scope, devices: Iterable[UUID]) -> list[tuple[UUID, str]]:
+    """Device and tag, by name of the tag."""
+    rows = DeviceTag.objects.visible_to(scope).filter(device__in=list(devices)).order_by("name")
+    return list(rows.values_list("device_id", "name"))
+
+
 def groups(*, scope: Scope) -> QuerySet[DeviceGroup]:
     """The groups that ``scope`` may see: those of its clients, and across clients for those who see every client."""
     found: QuerySet[DeviceGroup] = DeviceGroup.objects.visible_to(scope).select_related("client")

@@ -188,7 +188,7 @@ def read_lines(content: bytes, kind: Kind) -> list[Line]:
     """
     if len(content) > MOST_BYTES:
         raise TableError(f"the file has {len(content):,} bytes, at most {MOST_BYTES:,}")
-    text = _decode(content)
+    text = decode(content)
     if "\0" in text:
         raise TableError("this is no text file: it holds zero bytes")
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -215,11 +215,11 @@ def read_lines(content: bytes, kind: Kind) -> list[Line]:
     return lines
 
 
-def _decode(content: bytes) -> str:
+def decode(content: bytes) -> str:
+    """The text of a file: UTF-8, or what spreadsheets on Windows write. TableError when it is neither."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # What spreadsheets on Windows write. It has no wrong bytes but five.
         try:
             return content.decode("cp1252")
         except UnicodeDecodeError as error:

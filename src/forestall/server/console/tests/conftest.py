@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -34,6 +35,15 @@ def house(tmp_path, monkeypatch, db):
 def browser_of(person: Person) -> Browser:
     browser = Browser()
     browser.force_login(person)
+    return browser
+
+
+def proven(browser: Browser) -> Browser:
+    """The browser of somebody who has just proved who they are, as dangerous pages ask."""
+    session = browser.session
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+    session["account_authentication_methods_user"] = session["_auth_user_id"]
+    session.save()
     return browser
 
 

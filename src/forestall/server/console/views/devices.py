@@ -36,7 +36,7 @@ from django.utils.safestring import SafeString
 from forestall.server.checks import queries as checks_queries
 from forestall.server.checks.result import Status
 from forestall.server.console import parts, words
-from forestall.server.console.access import SIGNED_IN, PageRequest, page
+from forestall.server.console.access import STAFF, PageRequest, page
 from forestall.server.console.models import SavedView
 from forestall.server.console.parts import Column, Empty, Row, Table
 from forestall.server.console.samples import sparks
@@ -82,6 +82,8 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
     os = django_filters.CharFilter(field_name="os_name", lookup_expr="icontains")
     state = django_filters.CharFilter(method="in_state")
     updates = django_filters.CharFilter(method="with_updates")
+    tag = django_filters.CharFilter(method="with_tag")
+    group = django_filters.CharFilter(method="of_group")
 
     class Meta:
         model = Device
@@ -109,6 +111,16 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
             return devices.filter(status=DeviceStatus.APPROVED, others=0)
         counted = {"fail": "fails", "warn": "warns", "unknown": "unknowns"}.get(value)
         return devices.filter(**{f"{counted}__gt": 0}) if counted else devices
+
+    def with_tag(self, devices: Devices, name: str, value: str) -> Devices:
+        return devices.filter(pk__in=inventory.devices(scope=self.request.scope).filter(tags__name=value).values("pk"))
+
+    def of_group(self, devices: Devices, name: str, value: str) -> Devices:
+        scope: Scope = self.request.scope
+        found = inventory.groups(scope=scope).filter(pk=int(value)).first() if value.isdecimal() else None
+        if found is None:
+            return devices.none()
+        return devices.filter(pk__in=inventory.group_devices(scope=scope, group=found).values("pk"))
 
     def with_updates(self, devices: Devices, name: str, value: str) -> Devices:
         if value == "security":
@@ -174,7 +186,7 @@ def devices(request: PageRequest) -> HttpResponse:
         query=request.GET,
         sort=sort,
         pages=pages,
-        pickable=scope.may(Permission.DEVICE_APPROVE) and any(d.status == DeviceStatus.PENDING for d in shown),
+        pickable=bool(shown) and (scope.may(Permission.DEVICE_APPROVE) or scope.may(Permission.DEVICE_CHANGE)),
     )
     context = {
         "sentence": fleet_sentence(fleet),
@@ -182,9 +194,15 @@ def devices(request: PageRequest) -> HttpResponse:
         "filters": _filters(request, clients),
         "views": list(SavedView.objects.filter(person=request.person, section="devices")),
         "query": request.GET.urlencode(),
+        "may_approve": scope.may(Permission.DEVICE_APPROVE) and any(d.status == DeviceStatus.PENDING for d in shown),
+        "may_change": scope.may(Permission.DEVICE_CHANGE),
     }
-    if scope.may(Permission.DEVICE_APPROVE):
-        context["actions"] = SafeString('<a class="button" href="/devices/enrol">Enrol a device</a>')
+    context["actions"] = format_html(
+        '<a class="button" href="/groups/">Groups</a><a class="button" href="/assets/">Assets</a>{}',
+        SafeString('<a class="button" href="/devices/enrol">Enrol a device</a>')
+        if scope.may(Permission.DEVICE_APPROVE)
+        else "",
+    )
     return render_page(request, "devices", context, section="devices", title="Devices", data_at=fleet["newest"])
 
 
@@ -206,14 +224,17 @@ def _rows(shown: Sequence[Device], scope: Scope, now: datetime) -> list[Row]:
     own = checks_queries.checks(scope=scope).filter(device__in=[device.pk for device in shown]).order_by()
     for device_id, status, number in own.values_list("device_id", "status").annotate(n=Count("pk")):
         counts[device_id][status] = number
+    tags: dict[UUID, list[str]] = defaultdict(list)
+    for device_id, name in inventory.tags_of(scope=scope, devices=[device.pk for device in shown]):
+        tags[device_id].append(name)
     loads = sparks(device_ids=[device.pk for device in shown], now=now)
     return [
         Row(
             key=f"device-{device.pk}",
-            pick=str(device.pk) if device.status == DeviceStatus.PENDING else "",
+            pick=str(device.pk),
             pick_label=f"pick {device.name}",
             cells=[
-                parts.link(f"/devices/{device.pk}/", device.name),
+                parts.link(f"/devices/{device.pk}/", device.name, _tags(tags[device.pk])),
                 f"{device.client.name} · {device.site.name}",
                 state_in_words(device, counts[device.pk], now),
                 parts.moment(device.last_check_in_at, now),
@@ -225,6 +246,10 @@ def _rows(shown: Sequence[Device], scope: Scope, now: datetime) -> list[Row]:
         )
         for device in shown
     ]
+
+
+def _tags(names: Sequence[str]) -> parts.Html:
+    return parts.joined((parts.tag(name) for name in names), separator=" ")
 
 
 def _updates(device: Any) -> parts.Html:
@@ -311,6 +336,13 @@ def _filters(request: PageRequest, clients: Sequence[tuple[UUID, str]]) -> parts
     if len(clients) > 1:
         options = [("", "All clients"), *((str(pk), name) for pk, name in clients)]
         choices.insert(0, parts.choice("client", "Client", options, get("client", "")))
+    tags = list(inventory.tags(scope=request.scope))
+    if tags:
+        choices.append(parts.choice("tag", "Tag", [("", "Any tag"), *((one, one) for one in tags)], get("tag", "")))
+    groups = list(inventory.groups(scope=request.scope))
+    if groups:
+        named = [("", "Any group"), *((str(one.pk), str(one)) for one in groups)]
+        choices.append(parts.choice("group", "Group", named, get("group", "")))
     keep = [("sort", get("sort", ""))] if get("sort") else []
     return parts.Filters(choices, search=get("q", ""), placeholder="Filter devices", keep=keep)
 
@@ -348,7 +380,7 @@ def approve(request: PageRequest) -> HttpResponse:
     return HttpResponseRedirect(back if _is_own(back) else "/devices/")
 
 
-@page(permission=SIGNED_IN, methods=("POST",))
+@page(permission=STAFF, methods=("POST",))
 def save_view(request: PageRequest) -> HttpResponse:
     """Keep the filter that is set, under a name; or forget one."""
     query = request.POST.get("query", "")[:1000]
