@@ -31,6 +31,7 @@ from forestall.server.database.binding import bind
 from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import scope_of, token_row
 from forestall.server.people.scope import NotAllowedError, Scope
+from forestall.server.runbooks.queries import NoAuthorityError
 
 log = logging.getLogger(__name__)
 
@@ -209,5 +210,6 @@ def wrong_model_value(request: HttpRequest, error: ValidationError) -> HttpRespo
 
 
 @api.exception_handler(DeviceStateError)
-def not_now(request: HttpRequest, error: DeviceStateError) -> HttpResponse:
+@api.exception_handler(NoAuthorityError)
+def not_now(request: HttpRequest, error: Exception) -> HttpResponse:
     return problem(409, "Cannot be done now", str(error))

@@ -355,7 +355,10 @@ def grant_list(
 
 
 @router.get(
-    "/grants.csv", allow=Permission.PEOPLE_VIEW, files=True, summary="Access review: every grant, one line each, as CSV"
+    "/grants.csv",
+    allow=Permission.PEOPLE_VIEW,
+    files="text/csv",
+    summary="Access review: every grant, one line each, as CSV",
 )
 def grant_export(request: ApiRequest) -> HttpResponse:
     answer = HttpResponse(access_review_csv(scope=request.scope, now=current_time()), content_type="text/csv")
