@@ -19,7 +19,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from forestall.server.people.scope import NotAllowedError
+from forestall.server.people.scope import NotAllowedError, Permission
+from forestall.server.people.voice import is_staff
 
 if TYPE_CHECKING:
     from forestall.server.console.access import PageRequest
@@ -55,7 +56,27 @@ NAVIGATION = (
     NavItem("s", "reports", "Reports", "/reports/"),
     NavItem("e", "evidence", "Evidence", "/evidence/"),
     NavItem("o", "people", "People", "/people/"),
+    NavItem("h", "webhooks", "Webhooks", "/webhooks/"),
 )
+
+
+PORTAL_NAVIGATION = (
+    NavItem("", "portal", "Overview", "/portal/", on_phone=True),
+    NavItem("", "tickets", "Tickets", "/portal/tickets/", on_phone=True),
+    NavItem("", "devices", "Devices", "/portal/devices/", on_phone=True),
+    NavItem("", "calendar", "Calendar", "/portal/calendar/", on_phone=True),
+    NavItem("", "reports", "Reports", "/portal/reports/", on_phone=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PortalFrame:
+    """What is around a page of the portal."""
+
+    query: str = ""
+    """``?client=…``: which client's portal a member of staff looks at, kept from page to page."""
+    preview: str = ""
+    """Name of the client whose portal is only looked at; empty: it is one's own."""
 
 
 @cache
@@ -79,12 +100,16 @@ def render_page(
     data_at: datetime | None = None,
     live: bool = True,
     status: int = 200,
+    portal: PortalFrame | None = None,
 ) -> HttpResponse:
-    """A page of the console.
+    """A page of the console; with ``portal`` a page of the client's portal.
 
     ``data_at``: when the newest of what it shows was true. ``live``: whether it asks for itself again while it is
     open; off for pages that keep what a person typed, or draw charts that refresh themselves.
+    A client's own people get every page, their account's too, inside the portal: they never see the staff's frame.
     """
+    if portal is None and not is_staff(request.scope) and request.scope.may(Permission.PORTAL_VIEW):
+        portal = PortalFrame()
     asked_digest = request.headers.get(LIVE_HEADER) if live else None
     context = {
         **context,
@@ -108,7 +133,11 @@ def render_page(
         "has_bundle": has_bundle(),
         "person": request.person,
     }
-    return _private(HttpResponse(render_to_string("console/shell.html", context, request=request), status=status))
+    frame = "console/shell.html"
+    if portal is not None:
+        frame = "console/portal/shell.html"
+        context |= {"navigation": PORTAL_NAVIGATION, "portal": portal}
+    return _private(HttpResponse(render_to_string(frame, context, request=request), status=status))
 
 
 def content_digest(content: str) -> str:

@@ -16,6 +16,7 @@ from forestall.server.console.views import (
     evidence,
     labels,
     moving,
+    own_tokens,
     patches,
     people,
     people_acts,
@@ -26,6 +27,7 @@ from forestall.server.console.views import (
     search,
     tickets,
     today,
+    webhooks,
     windows,
     work,
 )
@@ -131,6 +133,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"portal/tickets/<int:number>/{act}", portal_tickets.ticket_act, {"act": act}, name=f"portal_ticket_{act}")
         for act in portal_tickets.ACTS
+    ),
+    path("account/tokens/", own_tokens.own_tokens, name="own_tokens"),
+    path("account/tokens/<int:pk>/revoke", own_tokens.own_token_revoke, name="own_token_revoke"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/new", webhooks.webhook_new, name="webhook_new"),
+    path("webhooks/<uuid:webhook_id>/", webhooks.webhook, name="webhook"),
+    *(
+        path(f"webhooks/<uuid:webhook_id>/{act}", webhooks.webhook_act, {"act": act}, name=f"webhook_{act}")
+        for act in webhooks.ACTS
+    ),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/repeat",
+        webhooks.delivery_repeat,
+        name="delivery_repeat",
     ),
     path("search", search.search, name="search"),
     path("theme", common.theme, name="theme"),
