@@ -85,7 +85,7 @@ def test_every_page_about_people_opens(ada, bob, clients):
 
 def test_the_list_says_who_there_is_and_what_is_odd(ada, bob, clients):
     said = text(page(ada, "/people/"))
-    assert "2 people can sign in; 2 without a second factor; 1 did not for 90 days." in said
+    assert "2 people can sign in; 2 without a second factor; 1 has not for 90 days." in said
     assert "technician at Ashdown Dental" in said
     assert "bob" not in text(page(ada, "/people/?role=owner"))
     assert "bob" in text(page(ada, f"/people/?client={clients[0].pk}&state=quiet&factor=no&q=BO"))
@@ -123,8 +123,8 @@ def test_giving_says_what_is_gained_before_it_happens(ada, bob, clients):
     where = {"role": "service_manager", "place": f"client:{clients[0].pk}", "until": ""}
     told = text(done(ada, f"/people/{bob.pk}/give", **where))
     assert "bob will be service manager at Ashdown Dental, from their next click on." in told
-    assert "New: Change clients, sites, contacts, working hours and SLA" in told
-    assert "New: Work on tickets" not in told, "that they may already"
+    assert "New, at that place: Change clients, sites, contacts, working hours and SLA" in told
+    assert "Work on tickets" not in told, "that they may already"
     assert bob.grants.count() == 1
     html = done(ada, f"/people/{bob.pk}/give", **where, sure="yes")
     assert "Take it back" in html
@@ -135,7 +135,7 @@ def test_taking_says_what_is_lost_and_can_be_undone(ada, bob, clients):
     grant = bob.grants.get()
     told = text(page(ada, f"/people/{bob.pk}/roles/{grant.pk}/take"))
     assert "bob will no longer be technician at Ashdown Dental, from their next click on." in told
-    assert "Loses: Work on tickets" in told
+    assert "Loses, at that place: See devices" in told
     html = done(ada, f"/people/{bob.pk}/roles/{grant.pk}/take")
     assert not bob.grants.exists()
     back = re.search(r'<a href="(/people/\d+/give\?[^"]+)">Give it back</a>', html)

@@ -98,7 +98,7 @@ def people(request: PageRequest) -> HttpResponse:
     if scope.may(Permission.PEOPLE_CHANGE):
         acts += '<a class="button primary" href="/people/invite">Invite</a>'
     context["actions"] = SafeString(acts)
-    return render_page(request, "people", context, section="people", title="People")
+    return render_page(request, "people", context, section="people", title="People", data_at=now)
 
 
 def _rows(shown: list[Any], scope: Scope, now: datetime) -> list[Row]:
@@ -135,7 +135,7 @@ def _sentence(scope: Scope, now: datetime) -> str:
     if bare:
         said.append(f"{bare} without a second factor")
     if quiet:
-        said.append(f"{quiet} did not for {QUIET.days} days")
+        said.append(f"{quiet} {words.does(quiet, 'have')} not for {QUIET.days} days")
     if off:
         said.append(f"{off} {words.does(off, 'are')} switched off")
     return "; ".join(said) + "."
@@ -216,7 +216,7 @@ def person(request: PageRequest, person_id: int) -> HttpResponse:
         "permissions": [(value.value, said) for value, said in PERMISSION_WORDS.items()],
         "places": places_to_choose(scope, by=Permission.PEOPLE_VIEW, everywhere=False),
     }
-    return render_page(request, "person", context, section="people", title=one.shown_name)
+    return render_page(request, "person", context, section="people", title=one.shown_name, data_at=now)
 
 
 def _about(one: Person, held: list[Grant], now: datetime, *, factor: bool) -> str:
@@ -236,7 +236,7 @@ def _facts(one: Person, held: list[Grant], now: datetime, *, factor: bool) -> li
         Fact("E-mail", one.email or parts.none("a password can then not be reset by mail")),
         Fact("Person of", one.home_client.name if one.home_client else "the provider"),
         Fact("State", "active" if one.is_active else parts.tag("switched off")),
-        Fact("Second factor", f"yes; {asked}" if factor else parts.text(parts.none(asked), asked)),
+        Fact("Second factor", f"yes; {asked}" if factor else parts.joined([parts.none(asked), asked], "; ")),
         Fact("Last sign-in", parts.moment(one.last_login, now)),
         Fact("Made", parts.moment(one.date_joined, now)),
     ]
@@ -261,16 +261,15 @@ def _roles_table(one: Person, held: list[Grant], scope: Scope, now: datetime) ->
 
     return Table(
         caption="Roles",
-        columns=[Column("Role", "lead"), Column("Where", "second"), Column("Given"), Column("Ends"), Column("")],
+        columns=[Column("Role", "lead"), Column("Where", "second"), Column("Given"), Column("Ends")],
         rows=[
             Row(
                 key=f"grant-{grant.pk}",
                 cells=[
                     parts.link(f"/roles/{grant.role or grant.custom_id}/", grant.role_name),
-                    queries.grant_where(grant),
+                    parts.text(queries.grant_where(grant), acts(grant)),
                     parts.text(parts.moment(grant.granted_at, now), f"by {grant.granted_by or 'the server'}"),
                     until(grant),
-                    acts(grant),
                 ],
             )
             for grant in held
@@ -303,20 +302,22 @@ def _tokens_table(one: Person, now: datetime, *, may_change: bool) -> Table:
 
     return Table(
         caption="Tokens",
-        columns=[Column("Token", "lead"), Column("May"), Column("Last used", "second"), Column("State"), Column("")],
+        columns=[Column("Token", "lead"), Column("May"), Column("Last used", "second"), Column("State")],
         rows=[
             Row(
                 [
-                    token.name,
+                    parts.text(
+                        token.name,
+                        format_html('<a href="/people/{}/tokens/{}/revoke">Revoke</a>', one.pk, token.pk)
+                        if may_change and not token.revoked_at
+                        else "",
+                    ),
                     parts.text(
                         words.listing(sorted(token.permissions), 3) if token.permissions else "all that they may",
                         f"at {token.site or token.client}" if token.client else "",
                     ),
                     parts.moment(token.last_used_at, now),
                     state(token),
-                    format_html('<a href="/people/{}/tokens/{}/revoke">Revoke</a>', one.pk, token.pk)
-                    if may_change and not token.revoked_at
-                    else "",
                 ]
             )
             for token in one.api_tokens.select_related("client", "site")
@@ -413,7 +414,7 @@ def why(request: PageRequest, person_id: int) -> HttpResponse:
         "places": places_to_choose(scope, by=Permission.PEOPLE_VIEW, everywhere=False),
     }
     title = f"{'May' if answer.may else 'May not'}: {permission} at {where}"
-    return render_page(request, "why", context, section="people", title=title)
+    return render_page(request, "why", context, section="people", title=title, data_at=now)
 
 
 # --- places and roles to choose ---------------------------------------------------------------------------------
@@ -449,6 +450,11 @@ def place_chosen(value: str, scope: Scope) -> tuple[Client | None, Site | None]:
     except ValueError:
         raise Client.DoesNotExist from None
     return None, None
+
+
+def mark(*, yes: bool) -> parts.Html:
+    """A cell of a table of permissions."""
+    return SafeString('<span aria-hidden="true">●</span><span class="visually-hidden">yes</span>') if yes else ""
 
 
 def role_id(role: Role | CustomRole) -> str:

@@ -62,8 +62,15 @@ class GiveForm(forms.Form):
             own = {f"client:{one.home_client_id}", *(f"site:{site.pk}" for site in one.home_client.sites.all())}
             places = [(value, said) for value, said in places if value in own]
         _choices(self, "role", [*empty, *roles_to_choose(scope, portal=portal)])
-        _choices(self, "place", places)
-        self.fields["role"].required = needed
+        _choices(self, "place", [("", "Choose where"), *places])
+        self.fields["role"].required = self.fields["place"].required = needed
+
+    def clean(self) -> dict[str, Any]:
+        said: dict[str, Any] = super().clean() or {}
+        # Never everywhere because nobody chose.
+        if said.get("role") and not said.get("place") and "place" not in self.errors:
+            self.add_error("place", "Choose where the role counts.")
+        return said
 
 
 class InviteForm(GiveForm):
@@ -123,6 +130,7 @@ def ask(
     crumbs: parts.Html,
     button: str,
     sentence: parts.Html = "",
+    told: str = "",
     lines: Sequence[parts.Html] = (),
     form: forms.Form | None = None,
     hidden: Sequence[tuple[str, str]] = (),
@@ -135,6 +143,7 @@ def ask(
     context = {
         "crumbs": crumbs,
         "sentence": sentence,
+        "told": told,
         "lines": lines,
         "form": form,
         "hidden": hidden,
@@ -181,13 +190,13 @@ def give(request: PageRequest, person_id: int) -> HttpResponse:
     """Give a role: choose, read what they gain, press."""
     scope, now, one = request.scope, timezone.now(), _seen(request, person_id)
     path = f"/people/{one.pk}/"
-    told: dict[str, Any] = {"title": f"Give {one.username} a role", "crumbs": _crumbs(one, "Give a role"), "back": path}
+    step: dict[str, Any] = {"title": f"Give {one.username} a role", "crumbs": _crumbs(one, "Give a role"), "back": path}
     if request.method != "POST":
         form = GiveForm(scope, one, initial={name: request.GET.get(name, "") for name in ("role", "place", "until")})
-        return ask(request, form=form, button="Go on", **told)
+        return ask(request, form=form, button="Go on", **step)
     form = GiveForm(scope, one, request.POST)
     if not form.is_valid():
-        return ask(request, form=form, button="Go on", **told)
+        return ask(request, form=form, button="Go on", **step)
     wanted = _wanted(form, scope)
     try:
         if "sure" in request.POST:
@@ -197,16 +206,17 @@ def give(request: PageRequest, person_id: int) -> HttpResponse:
             return _done(request, said, path)
         proposed = grants.grant_proposed(person=one, scope=scope, now=now, **wanted)
     except REFUSALS as error:
-        return ask(request, form=form, button="Go on", refused=refusal_words(error), **told)
+        return ask(request, form=form, button="Go on", refused=refusal_words(error), **step)
     gained = powers_in_words(grants.only_by(proposed, now=now))
     sentence = f"{one.username} will be {grant_said(proposed)}, from their next click on."
     return ask(
         request,
         sentence=sentence,
-        lines=[f"New: {said}" for said in gained] or ["Nothing new: other roles of theirs give it already."],
+        told="New, at that place:" if gained else "Nothing new: other roles of theirs give it already.",
+        lines=gained,
         hidden=[*((name, request.POST.get(name, "")) for name in ("role", "place", "until")), ("sure", "yes")],
         button=f"Make {one.username} {proposed.role_name}",
-        **told,
+        **step,
     )
 
 
@@ -253,7 +263,8 @@ def take(request: PageRequest, person_id: int, grant_id: int) -> HttpResponse:
         title=f"Take a role from {one.username}",
         crumbs=_crumbs(one, "Take away"),
         sentence=f"{one.username} will no longer be {said}, from their next click on.",
-        lines=[f"Loses: {what}" for what in lost] or ["Loses nothing: other roles of theirs give it too."],
+        told="Loses, at that place:" if lost else "Loses nothing: other roles of theirs give it too.",
+        lines=lost,
         button=f"Take {grant.role_name} from {one.username}",
         back=path,
         refused=refused,
@@ -372,9 +383,10 @@ def off(request: PageRequest, person_id: int) -> HttpResponse:
             back = parts.link(f"{path}on", "Switch on again")
             return _done(request, format_html("{} is switched off.{} {}", one.username, handed, back), path)
     held = queries.grants(scope=scope, now=now).filter(person=one)
+    sessions = len(sessions_of(person=one))
     live = one.api_tokens.filter(revoked_at=None).count()
     lines: list[parts.Html] = [
-        f"Is signed out: {words.plural(len(sessions_of(person=one)), 'open session')}, and cannot sign in.",
+        f"Cannot sign in; {words.plural(sessions, 'open session')} {words.does(sessions, 'end')}.",
         f"{words.plural(live, 'API token')} of theirs {words.does(live, 'open')} nothing.",
         f"Keeps, for when they come back: {words.listing([grant_said(grant) for grant in held], 5) or 'no role'}.",
     ]

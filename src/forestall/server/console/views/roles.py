@@ -14,7 +14,7 @@ from forestall.server.console import parts, words
 from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Fact, Row, Table
 from forestall.server.console.shell import render_page
-from forestall.server.console.views.people import grant_said, role_id, role_name
+from forestall.server.console.views.people import grant_said, mark, role_id, role_name
 from forestall.server.console.views.people_acts import REFUSALS, acting, ask, refusal_words
 from forestall.server.people import custom_roles, grants, queries
 from forestall.server.people.models import CustomRole
@@ -62,7 +62,7 @@ def roles(request: PageRequest) -> HttpResponse:
     }
     if scope.everywhere(Permission.PEOPLE_CHANGE):
         context["actions"] = SafeString('<a class="button primary" href="/roles/new">Make a role</a>')
-    return render_page(request, "roles", context, section="people", title="Roles")
+    return render_page(request, "roles", context, section="people", title="Roles", data_at=now)
 
 
 def _matrix(every: list[Role | CustomRole]) -> Table:
@@ -74,7 +74,7 @@ def _matrix(every: list[Role | CustomRole]) -> Table:
             Row(
                 [
                     parts.text(said, permission.value),
-                    *(parts.status("pass", "yes") if permission in one else "" for one in allowed),
+                    *(mark(yes=permission in one) for one in allowed),
                 ]
             )
             for permission, said in PERMISSION_WORDS.items()
@@ -98,7 +98,6 @@ def role(request: PageRequest, role: str) -> HttpResponse:
     ]
     asked = role_id(one) in queries.roles_asking_for_factor()
     mine, theirs = grants.permissions_of(one), grants.permissions_of(beside) if beside else frozenset()
-    yes = parts.status("pass", "yes")
     columns = [Column("", "lead"), Column(role_name(one), "second mark")]
     if beside:
         columns.append(Column(role_name(beside), "mark"))
@@ -109,8 +108,8 @@ def role(request: PageRequest, role: str) -> HttpResponse:
             Row(
                 [
                     parts.text(said, value.value),
-                    yes if value in mine else "",
-                    *([yes if value in theirs else ""] if beside else []),
+                    mark(yes=value in mine),
+                    *([mark(yes=value in theirs)] if beside else []),
                 ]
             )
             for value, said in PERMISSION_WORDS.items()
@@ -150,7 +149,7 @@ def role(request: PageRequest, role: str) -> HttpResponse:
             (role_id(other), role_name(other), other == beside) for other in every if role_id(other) != role_id(one)
         ],
     }
-    return render_page(request, "role", context, section="people", title=role_name(one).capitalize())
+    return render_page(request, "role", context, section="people", title=role_name(one).capitalize(), data_at=now)
 
 
 def _held(held: list[Any]) -> str:
