@@ -91,6 +91,7 @@ def act(
     from pathlib import Path
 
     from forestall.agent.act import ActState, collect_after, execute
+    from forestall.agent.act.alarm import freeze_alarms
     from forestall.agent.collect.host import LocalHost
     from forestall.trust.statements import CheckpointRef, statement_digest
 
@@ -122,6 +123,11 @@ def act(
 
         for refused in state.accept_documents(documents, now=host.now()):
             say(f"document refused: {refused}")
+        alarms = freeze_alarms(
+            root=state.root, checkpoint_at=held.at if held else None, last_check_in_at=host.now(), now=host.now()
+        )
+        for alarm in alarms:
+            say(f"ALARM: {alarm}")
         tell_results()
         for envelope in jobs:
             execute(envelope, state, host, now=host.now())

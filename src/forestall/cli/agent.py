@@ -180,8 +180,35 @@ def status_report(home: AgentHome, enrolment: Enrolment) -> dict[str, Any]:
             "log_key": hashlib.sha256(enrolment.log_key).hexdigest(),
         },
         "checkpoint": _checkpoint(home),
+        **_root_report(home, kept.get("last_check_in_at")),
         "folder": home.folder,
     }
+
+
+def _root_report(home: AgentHome, last_check_in_at: str | None) -> dict[str, Any]:
+    """The root held, and signs that the server holds something back."""
+    from forestall.agent.act.alarm import freeze_alarms
+    from forestall.agent.act.state import StateError, root_held
+    from forestall.agent.link.checkpoint import checkpoint_read
+
+    try:
+        found = root_held(Path(home.folder))
+        held = checkpoint_read(home)
+    except StateError as error:
+        return {"root": None, "alarms": [f"the authority's state is damaged, nothing runs: {error}"]}
+    except AgentError as error:
+        raise CommandError(str(error)) from None
+    if found is None:
+        return {"root": None, "alarms": []}
+    root, revoked = found
+    alarms = freeze_alarms(
+        root=root,
+        checkpoint_at=held.at if held else None,
+        last_check_in_at=datetime.fromisoformat(last_check_in_at) if last_check_in_at else None,
+        now=datetime.now(UTC),
+    )
+    shown = {"version": root.version, "expires_at": root.expires_at.isoformat(), "revoked_keys": revoked}
+    return {"root": shown, "alarms": alarms}
 
 
 def _print_status(report: dict[str, Any]) -> None:
@@ -218,6 +245,11 @@ def _print_status(report: dict[str, Any]) -> None:
         ),
         ("folder", report["folder"]),
     ]
+    if report["root"]:
+        root = report["root"]
+        revoked = f"; {root['revoked_keys']} keys revoked" if root["revoked_keys"] else ""
+        lines.insert(-3, ("root", f"version {root['version']}, valid until {root['expires_at'][:10]}{revoked}"))
+    lines[1:1] = [("ALARM", alarm) for alarm in report["alarms"]]
     if report["trouble"]:
         lines.insert(1, ("trouble", report["trouble"]))
     for label, text in lines:

@@ -247,6 +247,9 @@ def root_propose(
         statement = next_root(opened.root, change, now=datetime.now(UTC).replace(microsecond=0))
     except (ChangeError, OperatorError) as error:
         raise CommandError(str(error)) from None
+    for path in added:
+        if not (folder / path.name).exists():
+            write_private(folder / path.name, path.read_bytes())  # so that the key keeps its name here
     names = {**opened.names(), **{key_id(read_public(path).raw): read_public(path).name for path in added}}
     return _sign_and_pass_on(opened, statement, None, names=names, out=out, yes=yes)
 

@@ -368,6 +368,19 @@ class ActState:
         return verified
 
 
+def root_held(folder: Path) -> tuple[Root, int] | None:
+    """The root that a device holds, and how many keys it knows as revoked, read beside the running agent; None before
+    it is enrolled. StateError when the state is damaged."""
+    path = folder / STATE_FILE
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        return read_statement(decode(kept.root).body(), Root), len(kept.revoked_keys)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:  # msgspec's and the envelope's errors are ValueErrors
+        raise StateError(f"{path}: {error}") from error
+
+
 def _taken(
     envelopes: list[bytes], accept: Callable[[bytes, datetime], None], now: datetime
 ) -> tuple[list[bytes], list[Refused]]:

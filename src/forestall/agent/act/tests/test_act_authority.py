@@ -11,10 +11,11 @@ from click.testing import CliRunner
 
 from forestall.agent.act import ActState, StateError
 from forestall.agent.act.actions import ACTIONS
+from forestall.agent.act.alarm import freeze_alarms
 from forestall.agent.act.context import ActionFailed
 from forestall.agent.act.policy import parse_policy, policy_words
 from forestall.agent.act.programs import run_program
-from forestall.agent.act.state import Kept
+from forestall.agent.act.state import Kept, root_held
 from forestall.cli.main import cli
 from forestall.trust import dsse
 from forestall.trust.authorise import RefusedBecause
@@ -171,6 +172,41 @@ def test_a_damaged_state_stops_everything(machine):
     (machine.folder / "trust.json").write_bytes(b"{}")
     with pytest.raises(StateError):
         ActState.open(machine.folder, now=machine.now)
+
+
+# --- freeze ---
+
+
+@pytest.mark.parametrize(
+    ("days_left", "checkpoint_days", "words"),
+    [
+        (400, 1, []),
+        (400, 7, []),
+        (61, None, []),
+        (59, 1, ["ends on"]),
+        (0, 1, ["ended on"]),
+        (-1, 8, ["ended on", "the server answers, but"]),
+        (400, 8, ["the server answers, but"]),
+    ],
+)
+def test_v2_a_freeze_raises_an_alarm(machine, days_left, checkpoint_days, words):
+    root = replace(machine.root, expires_at=machine.now + timedelta(days=days_left))
+    checkpoint = None if checkpoint_days is None else machine.now - timedelta(days=checkpoint_days)
+    given = {"root": root, "checkpoint_at": checkpoint, "now": machine.now}
+    alarms = freeze_alarms(last_check_in_at=machine.now, **given)
+    assert len(alarms) == len(words)
+    assert all(word in alarm for word, alarm in zip(words, alarms, strict=True))
+    # A device that reaches nobody is offline, not frozen.
+    assert not [alarm for alarm in freeze_alarms(last_check_in_at=None, **given) if "server answers" in alarm]
+
+
+def test_the_root_held_is_read_beside_the_agent(machine, tmp_path):
+    accept(machine, sign_statement(revocation(machine, machine.ada), [machine.root_key]))
+    assert root_held(machine.folder) == (machine.root, 1)
+    assert root_held(tmp_path / "nowhere") is None
+    (machine.folder / "trust.json").write_bytes(b"{}")
+    with pytest.raises(StateError):
+        root_held(machine.folder)
 
 
 # --- dry runs ---

@@ -428,6 +428,7 @@ def test_v2_a_frozen_device_runs_nothing_and_says_so(machine, monkeypatch):
     documents = [sign_statement(machine.root, [machine.root_key]), sign_statement(runbook, [machine.catalogue])]
     (answer,) = device.deliver(documents, [machine.signed(machine.job(runbook))])
     assert (answer.outcome, answer.code) == ("refused", RefusedBecause.ROOT_EXPIRED)
+    assert [said for said in device.said if said.startswith("ALARM: root version 1 ended on")]
     assert precious.exists()
     # The next root thaws it.
     fresh = replace(machine.root, version=2, expires_at=machine.now + timedelta(days=365))
