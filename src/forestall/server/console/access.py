@@ -22,6 +22,7 @@ from forestall.server.people.models import Person
 from forestall.server.people.queries import scope_of
 from forestall.server.people.scope import NotAllowedError, Permission, Scope
 from forestall.server.people.signin import confirm_first, is_fresh
+from forestall.server.people.voice import is_staff
 
 View = Callable[..., HttpResponse]
 
@@ -36,6 +37,13 @@ class SignedIn:
 SIGNED_IN = SignedIn()
 
 
+class Staff:
+    """The permission of a page for whoever works here, in any role; to a client's own people it is not there."""
+
+
+STAFF = Staff()
+
+
 class PageRequest(HttpRequest):
     """What a view of the console receives."""
 
@@ -45,7 +53,7 @@ class PageRequest(HttpRequest):
 
 def page(
     *,
-    permission: Permission | SignedIn,
+    permission: Permission | SignedIn | Staff,
     methods: Sequence[str] = ("GET", "HEAD"),
     change: Permission | None = None,
     fresh: bool = False,
@@ -69,6 +77,8 @@ def page(
             try:
                 if isinstance(permission, Permission):
                     asked.scope.require(permission)
+                if isinstance(permission, Staff) and not is_staff(asked.scope):
+                    return render_absent(asked)
                 if change is not None and request.method == "POST":
                     asked.scope.require(change)
                 if fresh and not is_fresh(asked):

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from forestall.server.people.models import Client, Grant, Person, Site
 from forestall.server.people.queries import role_permissions, scope_of
-from forestall.server.people.scope import NotAllowedError, Permission, Place, Scope, place_of
+from forestall.server.people.scope import NotAllowedError, Permission, Place, Scope
 
 STAFF_PERMISSIONS = frozenset(permission for permission in Permission if not permission.is_portal)
 ONLY_ITS_OWN = "a client for whom only its own people speak"
@@ -28,16 +28,15 @@ def is_staff(scope: Scope, *, on: models.Model | None = None) -> bool:
 def speaks_for(*, scope: Scope, permission: Permission, on: models.Model, now: datetime | None = None) -> bool:
     """Whether they may do this of the portal at that place, as one of the client's own people.
 
-    Judged by all that the person may, not by what a token was cut down to. A client's own IT that works beside the
-    provider speaks for its client when that is its home (``Person.home_client``).
+    Judged by all that the person may, not by what a token was cut down to: whoever works at that place serves the
+    client there, and does not speak for it.
     """
     if scope.person_id is None or not scope.may(permission, on=on):
         return False
     person = Person.objects.filter(pk=scope.person_id).first()
     if person is None:
         return False
-    client, _site = place_of(on)
-    return person.home_client_id == client or not is_staff(scope_of(person, now=now), on=on)
+    return not is_staff(scope_of(person, now=now), on=on)
 
 
 def voice_require(*, scope: Scope, permission: Permission, on: models.Model) -> Person:

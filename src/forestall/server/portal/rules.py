@@ -68,6 +68,16 @@ TICKET_WORDS = {
 """State of a ticket → what it means to the client."""
 
 
+def in_words(span: timedelta) -> str:
+    """``for 3 h``: how long something has been so; one unit, rounded down."""
+    minutes = max(int(span.total_seconds() // 60), 1)
+    if minutes < 120:
+        return f"for {minutes} min"
+    if minutes < 2 * 24 * 60:
+        return f"for {minutes // 60} h"
+    return f"for {minutes // (24 * 60)} days"
+
+
 def promise(*, view: ClockView, timezone: str, now: datetime) -> str:
     """What was promised of a ticket that is open: ``We answer by Mon 15:40.``; empty when nothing can be said."""
     if view.state is ClockState.PAUSED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
@@ -107,7 +108,9 @@ def in_words(approval: TicketApproval) -> str:
     if approval.cost:
         lines.append(f"Cost and time: {approval.cost}")
     if approval.answer_by:
-        lines.append(f"Answer by: {approval.answer_by:%Y-%m-%d %H:%M} UTC")
+        zone = approval.ticket.site.zone
+        local = approval.answer_by.astimezone(ZoneInfo(zone))
+        lines.append(f"Answer by: {local:%A} {local.day} {local:%B %Y, %H:%M} ({zone})")
     return "\n".join(lines)
 
 

@@ -194,6 +194,10 @@ class TimelineRow:
     has_signature: bool = False
     """The evidence record carries the device's own signature."""
     detail: dict[str, Any] | None = None
+    for_client: str = ""
+    """As the client reads it; empty: internal."""
+    by_client: bool = False
+    """One of the client's own people did it."""
 
 
 def timeline(*, scope: Scope, ticket: Ticket) -> list[TimelineRow]:
@@ -240,6 +244,8 @@ def _ticket_rows(scope: Scope, ticket: Ticket) -> list[TimelineRow]:
             reference=event.reference,
             job_id=event.job_id,
             detail=event.detail,
+            for_client=event.for_client,
+            by_client=event.by_client,
         )
         for event in TicketEvent.objects.visible_to(scope).filter(ticket=ticket)
     ]

@@ -47,7 +47,7 @@ QUERIES = {
     "/reports/": 1,
     "/evidence/": 5,
     "device": 9,
-    "ticket": 21,
+    "ticket": 23,
 }
 SIGNED_IN_QUERIES = 3
 

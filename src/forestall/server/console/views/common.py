@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from forestall.server.console.access import SIGNED_IN, PageRequest, page
+from forestall.server.console.access import SIGNED_IN, STAFF, PageRequest, page
 from forestall.server.console.shell import THEMES, render_page
 from forestall.server.console.specimens import specimens
 
@@ -29,12 +29,12 @@ def theme(request: PageRequest) -> HttpResponse:
     return response
 
 
-@page(permission=SIGNED_IN)
+@page(permission=STAFF)
 def keys(request: PageRequest) -> HttpResponse:
     return render_page(request, "keys", {}, section="", title="Keys", live=False)
 
 
-@page(permission=SIGNED_IN)
+@page(permission=STAFF)
 def styleguide(request: PageRequest) -> HttpResponse:
     """Every part in every state, in both themes."""
     return render_page(request, "styleguide", {"specimens": specimens()}, section="", title="Style guide", live=False)

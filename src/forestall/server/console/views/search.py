@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 
-from forestall.server.console.access import SIGNED_IN, PageRequest, page
+from forestall.server.console.access import STAFF, PageRequest, page
 from forestall.server.console.shell import NAVIGATION, render_page
 from forestall.server.inventory import queries as inventory
 from forestall.server.people import queries as people
@@ -32,7 +32,7 @@ class Group:
     found: list[Found]
 
 
-@page(permission=SIGNED_IN)
+@page(permission=STAFF)
 def search(request: PageRequest) -> HttpResponse:
     """The page; with ``palette``, the dialog's content or its results alone."""
     asked = request.GET.get("q", "").strip()[:100]

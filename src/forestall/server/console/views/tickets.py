@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django import forms
 from django.contrib import messages
 from django.db.models import Q
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from forestall.server.calendar.rules import Segment
 from forestall.server.checks.result import Status
@@ -19,16 +21,23 @@ from forestall.server.console.clocks import clock_part, is_at_risk
 from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Table
 from forestall.server.console.proposals import proposals_of
 from forestall.server.console.shell import render_page
-from forestall.server.people.models import Person
+from forestall.server.inventory import queries as inventory
+from forestall.server.people.models import Client, Person, Site
 from forestall.server.people.roles import Role
 from forestall.server.people.scope import Permission, Scope
+from forestall.server.people.voice import voices
 from forestall.server.reports import queries as reports
-from forestall.server.tickets import queries, services
-from forestall.server.tickets.models import Ticket, TicketState
+from forestall.server.tickets import approvals, queries, requests, services
+from forestall.server.tickets.mail import mail_is_set
+from forestall.server.tickets.models import ApprovalState, Ticket, TicketApproval, TicketState
 from forestall.server.tickets.queries import QueueRow, TimelineRow
+from forestall.server.tickets.ratings import contentment_by_client, rating_of
 from forestall.server.tickets.rules import ClockKind, Priority, Urgency
 
 DONE_SHOWN = 100
+MOST_DAYS = 90
+"""So long at most a client has to answer."""
+CONTENT_SINCE = timedelta(days=90)
 PRIORITY_TAG = {Priority.URGENT: "fail", Priority.STANDARD: "", Priority.LOW: ""}
 
 
@@ -52,7 +61,14 @@ def tickets(request: PageRequest) -> HttpResponse:
     return render_page(
         request,
         "tickets",
-        {"sentence": queue_sentence(queue, now), "table": table, "filters": filters},
+        {
+            "sentence": contentment_sentence(scope, now) if show == "done" else queue_sentence(queue, now),
+            "table": table,
+            "filters": filters,
+            "actions": SafeString('<a class="button" href="/tickets/new">New ticket</a>')
+            if scope.may(Permission.TICKET_WORK)
+            else "",
+        },
         section="tickets",
         title="Tickets",
         data_at=now,
@@ -77,6 +93,21 @@ def queue_sentence(queue: list[QueueRow], now: datetime) -> parts.Html:
     if nobody:
         said.append(format_html('<a href="?owner=nobody">{} without an owner</a>', nobody))
     return format_html("{}.", parts.joined(said, separator="; "))
+
+
+def contentment_sentence(scope: Scope, now: datetime) -> parts.Html:
+    """How content the clients were lately, the least content first."""
+    found = contentment_by_client(scope=scope, since=now - CONTENT_SINCE)
+    if not found:
+        return f"No client rated a ticket within {CONTENT_SINCE.days} days."
+    names = dict(Client.objects.visible_to(scope).filter(pk__in=found).values_list("pk", "name"))
+    worst = sorted(found.items(), key=lambda item: (item[1].average, names[item[0]]))[:4]
+    said = [
+        format_html("{} <b>{}</b> of 5 ({})", names[pk], f"{one.average:.1f}", words.plural(one.count, "rating"))
+        for pk, one in worst
+    ]
+    more = f" and {len(found) - len(worst)} more clients" if len(found) > len(worst) else ""
+    return format_html("Rated within {} days: {}{}.", CONTENT_SINCE.days, parts.joined(said, ", "), more)
 
 
 def _fits(ticket: Ticket, search: str, owner: str, person: Person) -> bool:
@@ -198,6 +229,9 @@ def ticket(request: PageRequest, number: int) -> HttpResponse:
         "may_work": scope.may(Permission.TICKET_WORK),
         "workers": _workers(scope, found),
         "is_waiting": found.state == TicketState.WAITING,
+        "approvals": list(TicketApproval.objects.visible_to(scope).filter(ticket=found)),
+        "rating": rating_of(scope=scope, ticket=found),
+        "portal": f"/portal/tickets/{found.number}/" if scope.may(Permission.PORTAL_VIEW, on=found) else "",
         "acts": _acts(found) if scope.may(Permission.TICKET_WORK) else [],
     }
     return render_page(
@@ -288,6 +322,8 @@ _SHAPES = {
     "resolved": Status.PASS,
     "verified": Status.PASS,
     "closed": Status.PASS,
+    "approved": Status.PASS,
+    "declined": Status.FAIL,
     "sla_breach": Status.FAIL,
     "sla_warning": Status.WARN,
 }
@@ -310,7 +346,15 @@ def _happening(row: TimelineRow) -> Happening:
     if row.source == "notification":
         return Happening(row.at, f"Told {row.actor}: {row.text}", note=parts.joined([row.kind, *note]))
     if row.kind == "commented":
-        return Happening(row.at, "Comment", who=row.actor, quote=row.text, note=parts.joined(note))
+        what = "The client wrote" if row.by_client else "Sent to the client" if row.for_client else "Internal note"
+        return Happening(row.at, what, who=row.actor, quote=row.text, note=parts.joined(note))
+    if row.kind in {"asked", "answered", "rated"}:
+        first, _, rest = row.text.partition("\n")
+        heads = {"asked": "Asked the client: ", "answered": "The client answered: ", "rated": "The client: "}
+        shape = _SHAPES.get(str((row.detail or {}).get("answer", "")), "")
+        return Happening(
+            row.at, f"{heads[row.kind]}{first}", who=row.actor, quote=rest, note=parts.joined(note), status=shape
+        )
     if row.kind == "opened":
         return Happening(row.at, "Ticket opened", who=row.actor, note=parts.joined([row.text, *note]))
     text = row.text or row.kind
@@ -332,6 +376,79 @@ def _workers(scope: Scope, ticket: Ticket) -> list[Person]:
     return list(found.distinct().order_by("username"))
 
 
+# A ticket that staff open by hand
+
+
+class TicketForm(forms.Form):
+    """What it is about, and whose it is."""
+
+    title = forms.CharField(label="What is it about?", max_length=requests.LONGEST_TITLE)
+    text = forms.CharField(
+        label="In the words of who asked",
+        max_length=requests.LONGEST_TEXT,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 6}),
+        help_text="The client reads title and words.",
+    )
+    urgency = forms.ChoiceField(
+        label="How bad is it?",
+        choices=[(one.value, one.words) for one in Urgency],
+        initial=Urgency.HINDERED.value,
+        widget=forms.RadioSelect,
+    )
+    device = forms.ChoiceField(label="Device", required=False)
+    requested_by = forms.ChoiceField(
+        label="Asked for by", required=False, help_text="They see it in their portal, and are told by mail."
+    )
+
+    def __init__(self, *args: object, site: Site, scope: Scope, now: datetime, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        here = inventory.devices(scope=scope).filter(site=site, status="approved").order_by("name")
+        self.devices = {str(device.pk): device for device in here}
+        people = voices(client=site.client, site=site, permission=Permission.PORTAL_VIEW, now=now)
+        self.people = {person.username: person for person in people}
+        device, asker = self.fields["device"], self.fields["requested_by"]
+        device.choices = [("", "None in particular"), *((k, d.name) for k, d in self.devices.items())]  # type: ignore[attr-defined]
+        asker.choices = [("", "Nobody in particular"), *((k, p.shown_name) for k, p in self.people.items())]  # type: ignore[attr-defined]
+
+
+@page(permission=Permission.TICKET_WORK, methods=("GET", "HEAD", "POST"))
+def ticket_new(request: PageRequest) -> HttpResponse:
+    """Where first, then what: devices and people are those of the site."""
+    now, scope = timezone.now(), request.scope
+    sites = Site.objects.visible_to(scope, by=Permission.TICKET_WORK).filter(client__removed_at=None)
+    sites = sites.select_related("client")
+    context: dict[str, object] = {"crumbs": SafeString('<a href="/tickets/">Tickets</a>')}
+    asked = request.GET.get("site", "")
+    site = next((one for one in sites if str(one.pk) == asked), None) if asked else None
+    if site is None:
+        if asked:
+            raise Http404
+        context |= {"sites": [(one.pk, f"{one.client.name} · {one.name}") for one in sites]}
+        return render_page(request, "ticket_new", context, section="tickets", title="New ticket", live=False)
+    form = TicketForm(request.POST or None, site=site, scope=scope, now=now)
+    if request.method == "POST" and form.is_valid():
+        said = form.cleaned_data
+        try:
+            opened = requests.ticket_open(
+                title=said["title"],
+                text=said["text"],
+                urgency=Urgency(said["urgency"]),
+                site=site,
+                device=form.devices.get(said["device"]),
+                requested_by=form.people.get(said["requested_by"]),
+                scope=scope,
+                now=now,
+            )
+        except services.TicketError as refusal:
+            form.add_error(None, f"{refusal}.")
+        else:
+            messages.success(request, f"#{opened.number} is open.")
+            return HttpResponseRedirect(f"/tickets/{opened.number}/")
+    context |= {"form": form, "sentence": f"At {site.client.name}, {site.name}."}
+    return render_page(request, "ticket_new", context, section="tickets", title="New ticket", live=False)
+
+
 Act = Callable[[PageRequest, Ticket, datetime], str]
 
 
@@ -346,8 +463,45 @@ def _start(request: PageRequest, ticket: Ticket, now: datetime) -> str:
 
 
 def _comment(request: PageRequest, ticket: Ticket, now: datetime) -> str:
-    services.ticket_comment(ticket=ticket, text=request.POST.get("text", ""), scope=request.scope, now=now)
-    return "Comment added."
+    to_client = request.POST.get("to_client") == "1"
+    services.ticket_comment(
+        ticket=ticket, text=request.POST.get("text", ""), to_client=to_client, scope=request.scope, now=now
+    )
+    return f"Sent to the client.{_not_mailed(ticket)}" if to_client else "Noted. It stays inside."
+
+
+def _not_mailed(ticket: Ticket) -> str:
+    """What to know when the client reads it in the portal only."""
+    if not mail_is_set():
+        return " No mail server is set: they see it in the portal only."
+    asker = ticket.requested_by
+    return (
+        f" {asker.shown_name} has no mail address: they see it in the portal only." if asker and not asker.email else ""
+    )
+
+
+def _ask(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    days = request.POST.get("days", "").strip()
+    if days and not (days.isdecimal() and 0 < int(days[:4]) <= MOST_DAYS):
+        raise services.TicketError(f"days: {days[:20]!r} is not from 1 to {MOST_DAYS}")
+    approvals.approval_ask(
+        ticket=ticket,
+        question=request.POST.get("question", ""),
+        what_happens=request.POST.get("what_happens", ""),
+        cost=request.POST.get("cost", ""),
+        answer_by=now + timedelta(days=int(days)) if days else None,
+        scope=request.scope,
+        now=now,
+    )
+    return f"{ticket.client.name} is asked. #{ticket.number} waits, and its clock stands still.{_not_mailed(ticket)}"
+
+
+def _withdraw(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    asked = TicketApproval.objects.visible_to(request.scope).filter(ticket=ticket, state=ApprovalState.ASKED).first()
+    if asked is None:
+        raise services.TicketError("nothing is asked on this ticket")
+    approvals.approval_withdraw(approval=asked, scope=request.scope, now=now)
+    return f"The question is withdrawn; #{ticket.number} goes on."
 
 
 def _assign(request: PageRequest, ticket: Ticket, now: datetime) -> str:
@@ -388,6 +542,8 @@ ACTS: dict[str, Act] = {
     "resume": _resume,
     "resolve": _resolve,
     "reopen": _reopen,
+    "ask": _ask,
+    "withdraw": _withdraw,
 }
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Max, Q
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -28,6 +28,7 @@ from forestall.server.console.status_words import SILENT_AFTER
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.people.scope import Permission, Scope
+from forestall.server.people.voice import is_staff
 from forestall.server.runbooks import queries as runbooks
 from forestall.server.runbooks.models import Job
 from forestall.server.tickets import queries as tickets
@@ -69,6 +70,9 @@ class Line:
 
 @page(permission=SIGNED_IN)
 def today(request: PageRequest) -> HttpResponse:
+    if not is_staff(request.scope) and request.scope.may(Permission.PORTAL_VIEW):
+        # A client's own people land in their portal.
+        return HttpResponseRedirect("/portal/")
     scope, now = request.scope, timezone.now()
     queue = tickets.queue(scope=scope, now=now) if scope.may(Permission.TICKET_VIEW) else []
     waiting = (

@@ -161,14 +161,15 @@ class TestWhoSeesWhat:
         cut = owner.narrowed(permissions=[one for one in Permission if one.is_portal])
         assert not speaks_for(scope=cut, permission=Permission.PORTAL_APPROVE, on=ticket)
 
-    def test_a_clients_own_technician_speaks_for_it(self, story: PortalStory) -> None:
-        Grant.objects.create(person=story.carla, role=Role.TECHNICIAN, client=story.acme)
+    def test_who_works_at_a_place_does_not_speak_for_it(self, story: PortalStory) -> None:
+        """Whatever roles somebody has besides."""
+        both = story._person("both", Role.CLIENT_MANAGER, story.acme)
         ticket = story.asks(story.uwe)
-        assert speaks_for(scope=story.scope(story.carla), permission=Permission.PORTAL_APPROVE, on=ticket)
-        Grant.objects.create(person=story.carla, role=Role.CLIENT_MANAGER, client=story.bolt)
-        Grant.objects.create(person=story.carla, role=Role.TECHNICIAN, client=story.bolt)
-        foreign = story.asks(story.cleo, site=story.leeds)
-        assert not speaks_for(scope=story.scope(story.carla), permission=Permission.PORTAL_APPROVE, on=foreign)
+        assert speaks_for(scope=story.scope(both), permission=Permission.PORTAL_APPROVE, on=ticket)
+        Grant.objects.create(person=both, role=Role.TECHNICIAN, client=story.bolt)
+        assert speaks_for(scope=story.scope(both), permission=Permission.PORTAL_APPROVE, on=ticket)
+        Grant.objects.create(person=both, role=Role.AUDITOR, site=story.munich, client=story.acme)
+        assert not speaks_for(scope=story.scope(both), permission=Permission.PORTAL_APPROVE, on=ticket)
 
     def test_what_staff_note_stays_inside_unless_it_is_to_the_client(self, story: PortalStory) -> None:
         ticket = story.asks(story.uwe)
