@@ -248,7 +248,7 @@ def _named(name: str) -> Person:
     if found is None:
         names = ", ".join(Person.objects.order_by("username").values_list("username", flat=True)[:20])
         raise CommandError(f"nobody here is called {name!r}; there are: {names or 'none'}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _place(client_name: str | None, site_name: str | None) -> tuple[Client | None, Site | None]:

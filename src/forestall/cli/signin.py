@@ -42,9 +42,9 @@ def show(*, as_json: bool) -> None:
         ],
         "mail_server": f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}" if mail_is_set_up() else None,
         "public_url": str(settings.PUBLIC_URL) if settings.PUBLIC_URL else None,
-        "trusted_proxies": settings.FORESTALL_TRUSTED_PROXIES,
+        "trusted_proxies": settings.TRUSTED_PROXIES,
         "session_hours": settings.SESSION_COOKIE_AGE / 3600,
-        "session_idle_minutes": settings.FORESTALL_SESSION_IDLE_SECONDS / 60,
+        "session_idle_minutes": settings.SESSION_IDLE_SECONDS / 60,
     }
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -54,7 +54,7 @@ def show(*, as_json: bool) -> None:
     console.print(f"Sessions last {found['session_hours']:g} h, {found['session_idle_minutes']:g} min without use")
     console.print(f"Mail: {found['mail_server'] or 'not set up (FORESTALL_MAIL_URL)'}")
     console.print(f"Public address: {found['public_url'] or 'the listen address (FORESTALL_PUBLIC_URL)'}")
-    console.print(f"Trusted proxies: {', '.join(settings.FORESTALL_TRUSTED_PROXIES) or 'none'}")
+    console.print(f"Trusted proxies: {', '.join(settings.TRUSTED_PROXIES) or 'none'}")
     for app in providers():
         linking = "links by verified e-mail" if app.settings.get("link_by_email") else "links by hand"
         console.print(f"Single sign-on: [bold]{app.name}[/bold] ({app.provider_id}), {linking}")

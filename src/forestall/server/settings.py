@@ -23,7 +23,7 @@ ALLOWED_HOSTS = [console_address().host, "localhost", "127.0.0.1", "[::1]", "tes
     host for host in os.environ.get("FORESTALL_HOSTS", "").split(",") if host
 ]
 PUBLIC_URL = public_url(os.environ)
-FORESTALL_TRUSTED_PROXIES = trusted_proxies(os.environ)
+TRUSTED_PROXIES = trusted_proxies(os.environ)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # ProxyMiddleware lets through a trusted proxy's alone
 CSRF_TRUSTED_ORIGINS = []
 if PUBLIC_URL is not None:
@@ -137,12 +137,14 @@ SOCIALACCOUNT_ADAPTER = "forestall.server.people.sso.rules.LinkedPersonsAdapter"
 SOCIALACCOUNT_AUTO_SIGNUP = False
 SOCIALACCOUNT_STORE_TOKENS = False
 USERSESSIONS_ADAPTER = "forestall.server.people.signin_sessions.SessionsAdapter"
-FORESTALL_PASSKEY_HOST = PUBLIC_URL.name if PUBLIC_URL else ""
+PASSKEY_HOST = PUBLIC_URL.name if PUBLIC_URL else ""
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/accounts/login/"
 PASSWORD_RESET_TIMEOUT = 3600
-globals().update(mail_settings(os.environ))
+_mail = mail_settings(os.environ)
+MAIL_IS_SET = bool(_mail["MAIL_IS_SET"])
+globals().update(_mail)
 
 # Counted tries and used codes hold across threads, processes and restarts.
 CACHES = {
@@ -155,7 +157,7 @@ CACHES = {
 
 SESSION_ENGINE = "forestall.server.people.signin_sessions"
 SESSION_COOKIE_AGE = int(positive(os.environ, "FORESTALL_SESSION_HOURS", 12) * 3600)
-FORESTALL_SESSION_IDLE_SECONDS = int(positive(os.environ, "FORESTALL_SESSION_IDLE_MINUTES", 120) * 60)
+SESSION_IDLE_SECONDS = int(positive(os.environ, "FORESTALL_SESSION_IDLE_MINUTES", 120) * 60)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL is not None and PUBLIC_URL.scheme == "https"

@@ -154,7 +154,7 @@ def test_a_provider_that_does_not_answer_is_not_set_up(server):
 
 def test_the_mail_server_is_tried(server, settings):
     assert "FORESTALL_MAIL_URL is not set" in run(signin, "mail", "test", "ada@example.org").output
-    settings.FORESTALL_MAIL_IS_SET = True
+    settings.MAIL_IS_SET = True
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     assert "127.0.0.1:9 did not take the mail" in run(signin, "mail", "test", "ada@example.org").output
 

@@ -148,7 +148,7 @@ class SealedMfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         """For whom passkeys are made: the host's name people open the console by."""
         host = self.request.get_host()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        return {"id": settings.FORESTALL_PASSKEY_HOST or name, "name": "Forestall"}
+        return {"id": settings.PASSKEY_HOST or name, "name": "Forestall"}
 
 
 class _CodeOnce:

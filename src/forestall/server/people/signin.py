@@ -125,7 +125,7 @@ def person_reset_factors(*, person: Person, who: str) -> int:
     number, _ = Authenticator.objects.filter(user=person).delete()
     sessions_end(person=person)
     note(person=person, kind=SignInEventKind.FACTOR_RESET, detail=f"by {who}; all sessions ended")
-    return number
+    return int(number)
 
 
 def person_unlock(*, person: Person, who: str) -> None:
@@ -145,4 +145,4 @@ def passkeys_work(request: HttpRequest) -> bool:
 
 def mail_is_set_up() -> bool:
     """Whether this server can send mail: without, nobody can reset a password by it."""
-    return bool(settings.FORESTALL_MAIL_IS_SET)
+    return bool(settings.MAIL_IS_SET)

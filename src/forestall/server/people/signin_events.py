@@ -108,7 +108,7 @@ def _step(request: HttpRequest, user: Person, method: str, **more: Any) -> None:
 def _named(authenticator: Authenticator) -> str:
     if authenticator.type == Authenticator.Type.WEBAUTHN:
         return f"passkey “{authenticator.wrap().name}”"
-    return METHODS.get(authenticator.type, authenticator.type)
+    return METHODS.get(authenticator.type, str(authenticator.type))
 
 
 def _factor_added(request: HttpRequest, user: Person, authenticator: Authenticator, **_: Any) -> None:

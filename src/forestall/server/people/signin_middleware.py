@@ -46,7 +46,7 @@ class ProxyMiddleware:
 
     def __init__(self, get_response: Answer) -> None:
         self._get_response = get_response
-        self._trusted = [ipaddress.ip_network(one, strict=False) for one in settings.FORESTALL_TRUSTED_PROXIES]
+        self._trusted = [ipaddress.ip_network(one, strict=False) for one in settings.TRUSTED_PROXIES]
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         said = {name: request.META.pop(name, "") for name in FORWARDED}
@@ -104,8 +104,8 @@ class SignInMiddleware:
         why = ""
         if now - session.created_at > timedelta(seconds=settings.SESSION_COOKIE_AGE):
             why = f"A session lasts {settings.SESSION_COOKIE_AGE / 3600:g} hours: sign in again."
-        elif now - idle > timedelta(seconds=settings.FORESTALL_SESSION_IDLE_SECONDS):
-            minutes = settings.FORESTALL_SESSION_IDLE_SECONDS / 60
+        elif now - idle > timedelta(seconds=settings.SESSION_IDLE_SECONDS):
+            minutes = settings.SESSION_IDLE_SECONDS / 60
             why = f"You were signed out after {minutes:g} minutes without use."
         if why:
             session_end(session=session)

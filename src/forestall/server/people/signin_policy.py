@@ -113,7 +113,7 @@ def provider_remove(*, provider_id: str) -> int:
         raise SignInPolicyError(f"provider: {provider_id!r} is not set up")
     links, _ = SocialAccount.objects.filter(provider=provider_id).delete()
     app.delete()
-    return links
+    return int(links)
 
 
 def discover(issuer: str) -> dict[str, Any]:

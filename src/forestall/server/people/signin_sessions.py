@@ -40,7 +40,7 @@ class SessionStore(db.SessionStore):
     """Django's sessions in the database, under a digest of their key, sealed."""
 
     def _get_session_from_db(self) -> Session | None:
-        found: Session | None = self.model.objects.filter(
+        found = Session.objects.filter(
             session_key=session_digest(self.session_key or ""), expire_date__gt=timezone.now()
         ).first()
         if found is None:
@@ -97,7 +97,7 @@ def session_seen(*, request: HttpRequest, now: datetime, by_hand: bool) -> UserS
                 "user": request.user, "ip": address, "user_agent": agent, "created_at": now, "last_seen_at": now,
             },
         )  # fmt: skip
-        return made  # type: ignore[no-any-return]
+        return made
     if by_hand and now - found.last_seen_at > SEEN_GRAIN:
         found.last_seen_before = found.last_seen_at
         try:
@@ -105,7 +105,7 @@ def session_seen(*, request: HttpRequest, now: datetime, by_hand: bool) -> UserS
         except OperationalError as error:
             # A full disk, above all: just then somebody has to be able to look.
             log.warning("the use of a session was not noted: %s", error)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def sessions_of(*, person: Person) -> list[UserSession]:

@@ -35,7 +35,7 @@ NO_ADDRESS = "this person has no mail address"
 
 def mail_is_set() -> bool:
     """Whether mails leave this installation at all."""
-    return bool(getattr(settings, "FORESTALL_MAIL_IS_SET", False))
+    return bool(getattr(settings, "MAIL_IS_SET", False))
 
 
 def tell_requester(*, ticket: Ticket, what: str, text: str, now: datetime) -> list[ClientMail]:

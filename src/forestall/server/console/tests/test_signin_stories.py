@@ -355,7 +355,7 @@ def test_a_disabled_person_is_told_so_only_with_the_right_password(grace):
 
 
 def test_people_are_told_by_mail_what_changed(ada, settings):
-    settings.FORESTALL_MAIL_IS_SET = True
+    settings.MAIL_IS_SET = True
     browser = sign_in("ada")
     form = {"oldpassword": PASSWORD, "password1": "another good one here", "password2": "another good one here"}
     browser.post("/accounts/password/change/", form)
@@ -365,7 +365,7 @@ def test_people_are_told_by_mail_what_changed(ada, settings):
 
 
 def test_a_password_is_reset_by_mail_once(ada, settings):
-    settings.FORESTALL_MAIL_IS_SET = True
+    settings.MAIL_IS_SET = True
     there, forgetful = sign_in("ada"), Browser()
     known = forgetful.post("/accounts/password/reset/", {"email": "ada@example.org"})
     unknown = Browser().post("/accounts/password/reset/", {"email": "nobody@example.org"})
@@ -383,7 +383,7 @@ def test_a_password_is_reset_by_mail_once(ada, settings):
 def test_the_reset_link_names_the_public_address_not_the_requests_host(ada, settings):
     from forestall.server.people.signin_settings import PublicUrl
 
-    settings.FORESTALL_MAIL_IS_SET = True
+    settings.MAIL_IS_SET = True
     settings.PUBLIC_URL = PublicUrl("https", "forestall.example.org")
     Browser().post("/accounts/password/reset/", {"email": "ada@example.org"})
     assert "https://forestall.example.org/accounts/password/reset/key/" in mail.outbox[0].body

@@ -34,7 +34,7 @@ def test_a_mail_server_is_read_from_one_address():
     assert (found["EMAIL_HOST_USER"], found["EMAIL_HOST_PASSWORD"]) == ("desk@acme", "p@ss/word")
     implicit = mail_settings({"FORESTALL_MAIL_URL": "smtp://m:465?tls=implicit", "FORESTALL_MAIL_FROM": "a@b.c"})
     assert (implicit["EMAIL_USE_SSL"], implicit["EMAIL_USE_TLS"]) == (True, False)
-    assert mail_settings({})["FORESTALL_MAIL_IS_SET"] is False
+    assert mail_settings({})["MAIL_IS_SET"] is False
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_wrong_numbers_and_networks_are_named():
     ],
 )
 def test_only_trusted_proxies_say_who_the_client_is(settings, peer, chain, client):
-    settings.FORESTALL_TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
+    settings.TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
     seen = []
 
     def answer(request):

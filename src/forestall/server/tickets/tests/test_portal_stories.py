@@ -385,7 +385,7 @@ class TestRating:
 
 
 class TestMail:
-    @override_settings(FORESTALL_MAIL_IS_SET=True)
+    @override_settings(MAIL_IS_SET=True)
     def test_who_asked_is_told_that_it_was_answered_and_done_and_who_approves_that_something_waits(
         self, story: PortalStory
     ) -> None:
@@ -411,7 +411,7 @@ class TestMail:
         assert (row.state, row.result) == (MailState.NOT_SENT, mail.NO_SERVER)
         assert mail.client_mails_send(now=story.now) == 0
 
-    @override_settings(FORESTALL_MAIL_IS_SET=True)
+    @override_settings(MAIL_IS_SET=True)
     def test_a_server_that_is_away_is_tried_again_and_then_given_up(self, story: PortalStory) -> None:
         def away(*what: str) -> None:
             raise ConnectionRefusedError(111, "Connection refused")
@@ -425,14 +425,14 @@ class TestMail:
         assert tries == mail.MOST_ATTEMPTS
         assert "Connection refused" in ClientMail.objects.visible_to(SYSTEM).get().result
 
-    @override_settings(FORESTALL_MAIL_IS_SET=True)
+    @override_settings(MAIL_IS_SET=True)
     def test_who_no_longer_sees_the_portal_is_no_longer_told(self, story: PortalStory) -> None:
         ticket = story.asks(story.uwe)
         Grant.objects.filter(person=story.uwe).delete()
         story.notes(ticket, "On my way.", to_client=True)
         assert not ClientMail.objects.visible_to(SYSTEM).exists()
 
-    @override_settings(FORESTALL_MAIL_IS_SET=True)
+    @override_settings(MAIL_IS_SET=True)
     def test_a_line_break_in_a_title_makes_no_header(self, story: PortalStory, mailoutbox) -> None:
         ticket = story.asks(story.uwe, "Printer\nBcc: everybody@example.org")
         story.notes(ticket, "On my way.", to_client=True)

@@ -70,7 +70,7 @@ def test_until_it_is_approved_nothing_is_muted(story: WindowStory) -> None:
     assert story.state(target="/var") == "muted"
 
 
-@override_settings(FORESTALL_MAIL_IS_SET=True)
+@override_settings(MAIL_IS_SET=True)
 def test_who_approves_is_written_to_the_answer_is_on_record_and_the_desk_is_told(story: WindowStory) -> None:
     story.telephone(client=story.acme)
     window = story.proposes(purpose="New rack")
