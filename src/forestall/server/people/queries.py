@@ -306,7 +306,7 @@ def _reason(grant: Grant, permission: Permission, client: Client, site: Site | N
     if permission not in role_permissions(grant):
         return Reason(grant, gives=False, why=f"{grant.role_name} does not include it")
     if not grant_place(grant).covers(client.pk, site.pk if site else None):
-        return Reason(grant, gives=False, why=f"counts at {grant_where(grant)}, which is not the whole of that place")
+        return Reason(grant, gives=False, why=f"counts at {grant_where(grant)} only")
     ends = f" until {grant.until:%Y-%m-%d %H:%M} UTC" if grant.until else ""
     return Reason(grant, gives=True, why=f"given by {grant.granted_by or 'the server itself'}{ends}")
 

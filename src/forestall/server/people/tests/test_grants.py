@@ -412,7 +412,7 @@ def test_why_somebody_may_or_may_not(ada, mia, bob, bakery, clinic):
     answer = why(bob, Permission.TICKET_WORK, bakery, mill)
     assert not answer.may
     assert "no grant gives it there" in answer.why
-    assert answer.reasons[1].why == "counts at Bakery, Shop, which is not the whole of that place"
+    assert answer.reasons[1].why == "counts at Bakery, Shop only"
     bob.grants.filter(role=Role.TECHNICIAN).update(until=NOW)
     assert "ended on 2026-11-23 09:00 UTC" in str(why(bob, Permission.TICKET_WORK, bakery, shop).reasons)
 
