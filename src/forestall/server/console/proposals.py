@@ -77,7 +77,7 @@ def newest_runbooks(scope: Scope) -> Mapping[str, RunbookRecord]:
 
 def _proposal(scope: Scope, record: RunbookRecord, device: Device, check: Check, jobs: Sequence[Job]) -> Proposal:
     content = runbooks.runbook_content(record)
-    under_way = [job for job in jobs if job.runbook.slug == record.slug and job.is_open]
+    under_way = [job for job in jobs if job.runbook.slug == record.slug and job.is_open and not job.dry_run]
     job = under_way[-1] if under_way else None
     waits = job is not None and job.state == JobState.AWAITING_SIGNATURE
     defaults = {p.name: p.default for p in content.parameters if p.default is not None}

@@ -269,6 +269,7 @@ def _done(ticket: Ticket) -> list[Done]:
 
 def _job(job: Job, names: Mapping[str, str]) -> Done:
     result = f", {job.result_detail}" if job.result_detail else ""
+    what = "Dry run of the runbook" if job.dry_run else "Runbook"
     signers = ", ".join(f"operator {key[:12]}…" for key in job.signed_by) or "nobody"
     if job.order is not None:
         authority = f"standing order {job.order.digest[:12]}… for {job.order.trigger}, signed by {signers}"
@@ -278,7 +279,7 @@ def _job(job: Job, names: Mapping[str, str]) -> Done:
         at=job.finished_at or job.queued_at or job.created_at,
         who=job.device.name,
         authority=authority,
-        text=f"Runbook “{job.runbook.title}”: {job.get_state_display()}{result}",
+        text=f"{what} “{job.runbook.title}”: {job.get_state_display()}{result}",
         job_id=str(job.pk),
         outcome=job.state,
         steps=[

@@ -412,7 +412,7 @@ def job_prepare(
     if ticket_id is not None and tickets.ticket(scope=scope, number=ticket_id).device_id != device.pk:
         raise RunbooksError(f"ticket {ticket_id} is about another device than {device.name}")
     _require_parameters(queries.runbook_content(runbook), parameters)
-    _require_not_open(device, runbook, parameters)
+    _require_not_open(device, runbook, parameters, dry_run=dry_run)
     job_id = uuid4()
     counter = _next_counter(device)
     statement = _job_statement(
@@ -794,7 +794,7 @@ def orders_consider_waiting(*, now: datetime) -> int:
     )
     started = 0
     for ticket in tickets.tickets_open(scope=_LOOP).filter(kind__in=triggers).order_by("number") if triggers else ():
-        jobs = Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk)
+        jobs = Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk, dry_run=False)
         if jobs.filter(created_at__gt=now - RETRY_AFTER).exists():
             continue
         started += orders_consider_by_id(ticket_id=ticket.pk, now=now) is not None
@@ -812,7 +812,7 @@ def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | Non
     device = Device.objects.visible_to(_LOOP).select_related("client", "site").get(pk=check.device_id)
     if device.status != DeviceStatus.APPROVED or check.gone_at is not None:
         return None
-    if Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk, state__in=OPEN_STATES).exists():
+    if Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk, state__in=OPEN_STATES, dry_run=False).exists():
         return None
     trigger = rules.Trigger(kind=check.kind, target=check.target, status=check.status, reason=check.reason)
     candidates = (
@@ -900,14 +900,18 @@ def _require_parameters(runbook: Runbook, parameters: Mapping[str, ParameterValu
     _asked(authorise.complete_parameters, runbook, parameters)
 
 
-def _require_not_open(device: Device, runbook: RunbookRecord, parameters: Mapping[str, ParameterValue]) -> None:
-    same = _open_jobs(device, runbook, parameters).first()
+def _require_not_open(
+    device: Device, runbook: RunbookRecord, parameters: Mapping[str, ParameterValue], *, dry_run: bool
+) -> None:
+    same = _open_jobs(device, runbook, parameters, dry_run=dry_run).first()
     if same is not None:
         raise RunbooksError(f"the same job is {same.get_state_display()} already: {same.pk}")
 
 
-def _open_jobs(device: Device, runbook: RunbookRecord, parameters: Mapping[str, ParameterValue]) -> Any:
-    jobs = Job.objects.visible_to(_LOOP)
+def _open_jobs(
+    device: Device, runbook: RunbookRecord, parameters: Mapping[str, ParameterValue], *, dry_run: bool = False
+) -> Any:
+    jobs = Job.objects.visible_to(_LOOP).filter(dry_run=dry_run)
     return jobs.filter(device=device, runbook=runbook, state__in=OPEN_STATES, parameters=dict(parameters))
 
 

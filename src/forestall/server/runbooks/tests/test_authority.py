@@ -324,3 +324,16 @@ def test_a_dry_run_is_told_as_one(office):
     )
     assert read_statement(bytes(changed.statement), JobStatement).dry_run
     assert str(RootRecord.objects.get()) == "root version 1"
+
+
+def test_a_dry_run_stands_in_nobodys_way(office):
+    """Beside it the real job can be prepared, and a standing order acts as if it were not there."""
+    check, ticket = office.failing()
+    given = {"scope": office.scope, "runbook": "free-disk-space", "device": office.device, "now": office.now}
+    dry = services.job_prepare(parameters={"volume": "/"}, reason="look", ticket_id=ticket.pk, dry_run=True, **given)
+    with pytest.raises(RunbooksError, match="the same job is awaiting signature already"):
+        services.job_prepare(parameters={"volume": "/"}, reason="look again", dry_run=True, **given)
+    office.install(office.order())
+    invoked = services.orders_consider(ticket=ticket, check=check, now=office.now)
+    assert invoked is not None
+    assert invoked.pk != dry.pk
