@@ -26,7 +26,7 @@ from forestall.server.api.openapi import describe
 from forestall.server.api.paging import Page
 from forestall.server.api.problems import problem
 from forestall.server.api.routing import OpenOperation
-from forestall.server.api.sparse import UnknownFieldError, shown_only
+from forestall.server.api.sparse import PART, UnknownFieldError, shown_only
 from forestall.server.database.binding import bind
 from forestall.server.inventory.services import DeviceStateError
 from forestall.server.people.queries import scope_of, token_row
@@ -101,6 +101,8 @@ class ForestallApi(NinjaAPI):
         else:
             shown = data
         answer = super().create_response(request, shown, status=status, temporal_response=temporal_response)
+        if shown is not data:
+            answer["Content-Type"] = PART
         operation = getattr(request, "operation", None)
         if isinstance(operation, OpenOperation) and "GET" in operation.methods and answer.status_code == 200:
             body = digest(answer.content)

@@ -12,6 +12,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from forestall.server.api.problems import PROBLEM
 from forestall.server.api.routing import OpenOperation, Route, route_table
+from forestall.server.api.sparse import PART
 from forestall.server.people.scope import Permission
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def _complete(operation: Json, route: Route, schemas: Json) -> None:
         operation["responses"]["200"]["content"] = {declared.manner.files: {"schema": shape}}
     elif route.is_read and has_json:
         parameters += [_parameter("Fields"), _parameter("IfNoneMatch")]
+        operation["responses"]["200"]["content"][PART] = {"schema": {"type": ["object", "array"]}}
         operation["responses"]["200"]["headers"] = {"ETag": ETAG}
         operation["responses"]["304"] = {"description": "Unchanged."}
     if not route.is_read:

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from forestall.server.api.paging import Page
 
 MOST_TEXT = 1000
+PART = "application/vnd.forestall.part+json"
+"""Media type of an answer with some of the fields: the description promises less of it than of a whole one."""
 
 Tree: TypeAlias = "dict[str, Tree] | None"
 """Known names with what is below each; None: a plain value, or an object whose names are data."""

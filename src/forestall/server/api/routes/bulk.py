@@ -17,6 +17,7 @@ from ninja import Field
 from forestall.server.api.problems import PROBLEM, WORDS, problem
 from forestall.server.api.routing import SIGNED_IN, ApiRequest, Routes
 from forestall.server.api.schema import Schema
+from forestall.server.api.sparse import PART
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def _step(request: ApiRequest, step: BulkStepIn) -> HttpResponseBase:
         log.exception("a step of a bulk request failed: %s %s", step.method, where)
         return problem(500, *WORDS[500])
     if isinstance(answer, HttpResponse) and answer.headers.get("Content-Type", "").startswith(
-        ("application/json", PROBLEM)
+        ("application/json", PART, PROBLEM)
     ):
         return answer
     if answer.status_code in WORDS:

@@ -114,6 +114,15 @@ def callers(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Ca
         request_finished.connect(close_old_connections)
 
 
+def plain(case):
+    """Without what only few requests have, and nearly all of which is refused when it is made up."""
+    for name in ("cursor", "fields"):
+        (case.query or {}).pop(name, None)
+    for name in ("If-Match", "If-None-Match"):
+        (case.headers or {}).pop(name, None)
+    return case
+
+
 @pytest.mark.django_db
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(route.name for route in route_table(api)))
@@ -121,7 +130,7 @@ def test_every_answer_is_as_described(callers, name, caplog, django_db_blocker):
     caplog.set_level("CRITICAL")
     operation = operations()[name]
     known = {one.name: str(callers.known[one.name]) for one in operation.path_parameters if one.name in callers.known}
-    fitting = operation.as_strategy(path_parameters=known or None)
+    fitting = operation.as_strategy(path_parameters=known or None).map(plain)
     cases = fitting | operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
 
     @settings(
