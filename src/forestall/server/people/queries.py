@@ -253,8 +253,15 @@ def holders(*, permission: Permission, client: UUID, site: UUID | None = None, n
     here = Q(client=None) | Q(client=client, site=None)
     if site is not None:
         here |= Q(client=client, site=site)
-    near = Person.objects.filter(is_active=True, pk__in=Grant.objects.filter(here).values("person"))
-    return [one for one in near if scope_of(one, now=now).place(permission).covers(client, site)]
+    near = list(Person.objects.filter(is_active=True, pk__in=Grant.objects.filter(here).values("person")))
+    found = standings(near, now=now)
+    return [
+        one
+        for one in near
+        if found[one.pk].powers.get(permission, NOWHERE).covers(client, site)
+        # As in ``scope_of``: a client's own person has the portal of that client alone.
+        and (one.home_client_id is None or (permission.is_portal and one.home_client_id == client))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Q
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,7 +22,7 @@ from forestall.server.console.proposals import proposals_of
 from forestall.server.console.shell import render_page
 from forestall.server.inventory import queries as inventory
 from forestall.server.people.models import Client, Person, Site
-from forestall.server.people.roles import Role
+from forestall.server.people.queries import holders
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.people.voice import voices
 from forestall.server.reports import queries as reports
@@ -371,9 +370,7 @@ def _workers(scope: Scope, ticket: Ticket) -> list[Person]:
     """Who a ticket may be given to: the service itself has the last word."""
     if not scope.may(Permission.TICKET_WORK):
         return []
-    here = Q(grants__client=None) | Q(grants__client=ticket.client, grants__site=None) | Q(grants__site=ticket.site)
-    found = Person.objects.filter(here, is_active=True, grants__role__in=[Role.OWNER, Role.TECHNICIAN])
-    return list(found.distinct().order_by("username"))
+    return holders(permission=Permission.TICKET_WORK, client=ticket.client_id, site=ticket.site_id, now=timezone.now())
 
 
 # A ticket that staff open by hand
