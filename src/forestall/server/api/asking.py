@@ -33,13 +33,13 @@ class Paging(Schema):
     cursor: str | None = Field(None, description="`next_cursor` of the page before.")
 
 
-def _known_kind(slug: str) -> str:
+def known_kind(slug: str) -> str:
     if slug not in CHECK_KINDS:
         raise ValueError(f"{slug[:80]!r} is no kind of check; /api/v1/checks/kinds lists them")
     return slug
 
 
-KnownKind = Annotated[str, AfterValidator(_known_kind)]
+KnownKind = Annotated[str, AfterValidator(known_kind)]
 """The slug of a kind of check. A filter nobody can match is a slip, and an empty list would not say so."""
 
 PagingQuery = Annotated[Paging, Query(...)]

@@ -16,6 +16,7 @@ from forestall.server.api.routes import (
     jobs,
     labels,
     people,
+    portal,
     reports,
     roles,
     routing,
@@ -30,7 +31,7 @@ from forestall.server.api.routes import (
 
 for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
-    labels, transfer, clients, sites, contacts, calendar, sla, windows, routing,
+    portal, labels, transfer, clients, sites, contacts, calendar, sla, windows, routing,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

@@ -31,7 +31,9 @@ CHANGES_BEFORE = 3
 
 def tickets(*, scope: Scope) -> QuerySet[Ticket]:
     """Every ticket, newest first, with client, site, device and owner."""
-    found: QuerySet[Ticket] = Ticket.objects.visible_to(scope).select_related("client", "site", "device", "owner")
+    found: QuerySet[Ticket] = Ticket.objects.visible_to(scope).select_related(
+        "client", "site", "device", "owner", "requested_by"
+    )
     return found
 
 

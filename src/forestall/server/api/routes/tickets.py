@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from ninja import Field
+from pydantic import AfterValidator
 
-from forestall.server.api.asking import KnownKind, PagingQuery, current_time
+from forestall.server.api.asking import PagingQuery, current_time, known_kind
 from forestall.server.api.paging import Page, ordered, page
 from forestall.server.api.routes.devices import Named
 from forestall.server.api.routing import ApiRequest, Routes
 from forestall.server.api.schema import Schema
-from forestall.server.people.models import Person
+from forestall.server.inventory.models import Device
+from forestall.server.people.models import Client, Person, Site
 from forestall.server.people.scope import Permission, Scope
-from forestall.server.tickets import queries, rules, services
-from forestall.server.tickets.models import Ticket, TicketState
-from forestall.server.tickets.rules import ClockKind, Priority
+from forestall.server.tickets import approvals, queries, ratings, requests, rules, services
+from forestall.server.tickets.models import (
+    REQUEST,
+    ApprovalState,
+    Ticket,
+    TicketApproval,
+    TicketRating,
+    TicketState,
+)
+from forestall.server.tickets.rules import ClockKind, Priority, Urgency
 
 router = Routes(tags=["tickets"])
 
@@ -38,8 +48,8 @@ class TicketOut(Schema):
     title: str
     client: Named
     site: Named
-    device: Named
-    kind: str
+    device: Named | None = Field(description="Null: a request about no one device.")
+    kind: str = Field(description="Slug of the check that opened it, or `request`.")
     target: str
     risk: str
     priority: str
@@ -55,6 +65,10 @@ class TicketOut(Schema):
     resolution: str
     verified_at: datetime | None
     reopened: int
+    text: str = Field(description="Of a request: what is asked for. The client reads it.")
+    urgency: str = Field(description="Of a request: how bad it is, as who asked sees it.")
+    opened_by: str = Field(description="User name; empty: a check.")
+    requested_by: str | None = Field(description="User name of the client's person whose request it is.")
     clock: ClockOut
 
 
@@ -67,6 +81,9 @@ class LineOut(Schema):
     reference: str = Field(description="Evidence record: `client/#index`.")
     job_id: str
     has_signature: bool
+    visibility: Literal["internal", "client"] = Field(description="Whether the client reads a line of it.")
+    for_client: str = Field(description="As the client reads it; empty: not at all.")
+    by_client: bool
 
 
 class SegmentOut(Schema):
@@ -80,8 +97,68 @@ class TextIn(Schema):
     text: str = Field(min_length=1, max_length=10_000)
 
 
+class CommentIn(TextIn):
+    to_client: bool = Field(default=False, description="The client reads it, and is told by mail; else it is a note.")
+
+
+class TicketIn(Schema):
+    title: str = Field(min_length=1, max_length=requests.LONGEST_TITLE, description="The client reads it.")
+    text: str = Field("", max_length=requests.LONGEST_TEXT, description="The client reads it.")
+    urgency: Urgency = Urgency.HINDERED
+    site: UUID | None = Field(None, description="Null: the device's.")
+    device: UUID | None = Field(None, description="Null: about no one device.")
+    requested_by: str | None = Field(None, description="User name of the client's person whose request it is.")
+
+
+class ApprovalIn(Schema):
+    question: str = Field(min_length=1, max_length=approvals.LONGEST_QUESTION)
+    what_happens: str = Field(min_length=1, max_length=10_000, description="What is done once it is approved.")
+    cost: str = Field("", max_length=300, description="Money and time, as a note.")
+    answer_by: datetime | None = Field(None, description="After this it lapses. Null: no end.")
+
+
+class ApprovalOut(Schema):
+    id: int
+    ticket: int
+    question: str
+    what_happens: str
+    cost: str
+    state: str
+    asked_at: datetime
+    asked_by: str
+    answer_by: datetime | None
+    answered_at: datetime | None
+    answered_by: str
+    reason: str
+    reference: str = Field(description="Evidence record of the answer: `client/#index`.")
+
+
+class RatingOut(Schema):
+    ticket: int
+    client: Named
+    score: int = Field(description="1 (bad) to 5 (very good).")
+    comment: str
+    given_by: str
+    given_at: datetime
+    changed_at: datetime | None
+
+
+class ContentmentOut(Schema):
+    client: Named
+    count: int
+    average: float
+
+
 class OwnerIn(Schema):
     owner: str = Field(description="User name.")
+
+
+def _ticket_kind(slug: str) -> str:
+    return slug if slug == REQUEST else known_kind(slug)
+
+
+TicketKind = Annotated[str, AfterValidator(_ticket_kind)]
+"""The slug of a kind of check, or ``request``."""
 
 
 @router.get("/tickets", allow=Permission.TICKET_VIEW, response=Page[TicketOut], summary="List tickets, newest first")
@@ -90,7 +167,7 @@ def ticket_list(
     paging: PagingQuery,
     state: TicketState | None = None,
     device: UUID | None = None,
-    kind: KnownKind | None = None,
+    kind: TicketKind | None = None,
     target: str | None = None,
     priority: Priority | None = None,
     client: UUID | None = None,
@@ -120,6 +197,27 @@ def ticket_list(
     return answer
 
 
+@router.post("/tickets", allow=Permission.TICKET_WORK, response={201: TicketOut}, summary="Open a ticket by hand")
+def ticket_open(request: ApiRequest, body: TicketIn) -> tuple[int, dict[str, Any]]:
+    scope = request.scope
+    asker = None
+    if body.requested_by is not None:
+        asker = Person.objects.filter(username=body.requested_by, is_active=True).first()
+        if asker is None:
+            raise ValueError(f"requested_by: {body.requested_by[:80]!r} does not see the portal there")
+    made = requests.ticket_open(
+        title=body.title,
+        text=body.text,
+        urgency=body.urgency,
+        site=None if body.site is None else Site.objects.visible_to(scope).get(pk=body.site),
+        device=None if body.device is None else Device.objects.visible_to(scope).get(pk=body.device),
+        requested_by=asker,
+        scope=scope,
+        now=current_time(),
+    )
+    return 201, _ticket(scope, made)
+
+
 @router.get(
     "/tickets/{number}", allow=Permission.TICKET_VIEW, volatile={"clock"}, response=TicketOut, summary="Show a ticket"
 )
@@ -136,7 +234,8 @@ def ticket_show(request: ApiRequest, number: int) -> dict[str, Any]:
 )
 def ticket_timeline(request: ApiRequest, number: int) -> Any:
     scope = request.scope
-    return queries.timeline(scope=scope, ticket=queries.ticket(scope=scope, number=number))
+    rows = queries.timeline(scope=scope, ticket=queries.ticket(scope=scope, number=number))
+    return [{**asdict(row), "visibility": _visibility(row.for_client)} for row in rows]
 
 
 @router.get(
@@ -180,12 +279,81 @@ def ticket_assign(request: ApiRequest, number: int, body: OwnerIn) -> dict[str, 
 
 
 @router.post("/tickets/{number}/comment", allow=Permission.TICKET_WORK, response=LineOut, summary="Write a comment")
-def ticket_comment(request: ApiRequest, number: int, body: TextIn) -> dict[str, Any]:
+def ticket_comment(request: ApiRequest, number: int, body: CommentIn) -> dict[str, Any]:
     scope = request.scope
     ticket = queries.ticket(scope=scope, number=number)
-    event = services.ticket_comment(ticket=ticket, text=body.text, scope=scope, now=current_time())
+    event = services.ticket_comment(
+        ticket=ticket, text=body.text, to_client=body.to_client, scope=scope, now=current_time()
+    )
     line = {"at": event.at, "source": "ticket", "kind": event.kind, "actor": event.actor, "text": event.text}
-    return {**line, "reference": event.reference, "job_id": event.job_id, "has_signature": False}
+    line |= {"reference": event.reference, "job_id": event.job_id, "has_signature": False}
+    return {**line, "for_client": event.for_client, "by_client": False, "visibility": _visibility(event.for_client)}
+
+
+@router.get(
+    "/tickets/{number}/approvals",
+    allow=Permission.TICKET_VIEW,
+    response=list[ApprovalOut],
+    summary="What the client was asked to approve, oldest first",
+)
+def ticket_approvals(request: ApiRequest, number: int) -> list[dict[str, Any]]:
+    scope = request.scope
+    ticket = queries.ticket(scope=scope, number=number)
+    return [_approval(one) for one in TicketApproval.objects.visible_to(scope).filter(ticket=ticket)]
+
+
+@router.post(
+    "/tickets/{number}/ask",
+    allow=Permission.TICKET_WORK,
+    response=ApprovalOut,
+    summary="Ask the client to approve something: the ticket waits for it",
+)
+def ticket_ask(request: ApiRequest, number: int, body: ApprovalIn) -> dict[str, Any]:
+    scope = request.scope
+    if body.answer_by is not None and body.answer_by.tzinfo is None:
+        raise ValueError(f"answer_by: {body.answer_by} names no time zone")
+    ticket = queries.ticket(scope=scope, number=number)
+    asked = approvals.approval_ask(ticket=ticket, scope=scope, now=current_time(), **body.model_dump())
+    return _approval(asked)
+
+
+@router.post(
+    "/tickets/{number}/withdraw",
+    allow=Permission.TICKET_WORK,
+    response=ApprovalOut,
+    summary="Withdraw the question that is open",
+)
+def ticket_withdraw(request: ApiRequest, number: int) -> dict[str, Any]:
+    scope = request.scope
+    ticket = queries.ticket(scope=scope, number=number)
+    asked = TicketApproval.objects.visible_to(scope).filter(ticket=ticket, state=ApprovalState.ASKED).first()
+    if asked is None:
+        raise ValueError(f"nothing is asked on ticket {number}")
+    return _approval(approvals.approval_withdraw(approval=asked, scope=scope, now=current_time()))
+
+
+@router.get(
+    "/ratings", allow=Permission.TICKET_VIEW, response=Page[RatingOut], summary="List clients' ratings, newest first"
+)
+def rating_list(request: ApiRequest, paging: PagingQuery, client: UUID | None = None) -> dict[str, Any]:
+    found = TicketRating.objects.visible_to(request.scope).select_related("ticket__client")
+    if client is not None:
+        found = found.filter(ticket__client=client)
+    return page(found, shape=_rating, cursor=paging.cursor, limit=paging.limit)
+
+
+@router.get(
+    "/contentment",
+    allow=Permission.TICKET_VIEW,
+    response=list[ContentmentOut],
+    summary="What ratings add up to, by client",
+)
+def contentment_list(request: ApiRequest, since: datetime | None = None) -> list[dict[str, Any]]:
+    if since is not None and since.tzinfo is None:
+        raise ValueError(f"since: {since} names no time zone")
+    found = ratings.contentment_by_client(scope=request.scope, since=since)
+    clients = Client.objects.visible_to(request.scope).filter(pk__in=found).order_by("name")
+    return [{"client": one, "count": found[one.pk].count, "average": found[one.pk].average} for one in clients]
 
 
 @router.post(
@@ -230,6 +398,21 @@ def ticket_reopen(request: ApiRequest, number: int, body: TextIn) -> dict[str, A
     return _ticket(scope, services.ticket_reopen(ticket=ticket, reason=body.text, scope=scope, now=current_time()))
 
 
+def _visibility(for_client: str) -> str:
+    return "client" if for_client else "internal"
+
+
+def _approval(one: TicketApproval) -> dict[str, Any]:
+    names = ("question", "what_happens", "cost", "state", "asked_at", "asked_by", "answer_by", "answered_at",
+             "answered_by", "reason", "reference")  # fmt: skip
+    return {"id": one.pk, "ticket": one.ticket_id, **{name: getattr(one, name) for name in names}}
+
+
+def _rating(one: TicketRating) -> dict[str, Any]:
+    names = ("score", "comment", "given_by", "given_at", "changed_at")
+    return {"ticket": one.ticket_id, "client": one.ticket.client, **{name: getattr(one, name) for name in names}}
+
+
 def _ticket(scope: Scope, ticket: Ticket) -> dict[str, Any]:
     return _tickets(scope, [ticket], current_time())[0]
 
@@ -239,12 +422,16 @@ def _tickets(scope: Scope, tickets: list[Ticket], now: datetime) -> list[dict[st
     fields = (
         "number", "title", "client", "site", "device", "kind", "target", "risk", "priority", "state", "first_seen_at",
         "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at", "resolved_by", "close_reason", "resolution",
-        "verified_at", "reopened",
+        "verified_at", "reopened", "text", "urgency", "opened_by",
     )  # fmt: skip
     answer = []
     for ticket in tickets:
         own = clocks[ticket.number]
         view = rules.clock_view(clock=own.current, work=own.work, now=now)
         shaped = {name: getattr(ticket, name) for name in fields}
-        answer.append({**shaped, "owner": ticket.owner.username if ticket.owner else None, "clock": view})
+        people = {
+            "owner": ticket.owner.username if ticket.owner else None,
+            "requested_by": ticket.requested_by.username if ticket.requested_by else None,
+        }
+        answer.append({**shaped, **people, "clock": view})
     return answer

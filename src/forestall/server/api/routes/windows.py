@@ -45,6 +45,11 @@ class WindowOut(Schema):
     rrule: str = Field(description=RULE)
     words: str = Field(description="The rule in words: `every Sunday`.")
     notice_hours: int = Field(description="How long before its first time the client is to know.")
+    needs_approval: bool = Field(description="Only proposed, and no window, until the client's people approve it.")
+    answer: str = Field(description="The client's: `approved`, `declined`; empty: none yet, or changed since.")
+    answered_at: datetime | None
+    answered_by: str
+    answer_reason: str
     created_at: datetime
     created_by: str
     ended_at: datetime | None
@@ -72,6 +77,7 @@ class WindowFields(Schema):
     purpose: str = Field("", max_length=300, description="What is done in it.")
     rrule: str = Field("", max_length=200, description=RULE)
     notice_hours: int = Field(0, ge=0, le=services.LONGEST_NOTICE_HOURS)
+    needs_approval: bool = Field(default=False, description="The client's people have to approve it first.")
 
 
 StartsAt = Annotated[str, StringConstraints(max_length=5)]
@@ -96,6 +102,7 @@ class WindowChangeIn(Schema):
     minutes: int | None = Field(None, ge=1)
     rrule: str | None = Field(None, max_length=200, description=RULE)
     notice_hours: int | None = Field(None, ge=0, le=services.LONGEST_NOTICE_HOURS)
+    needs_approval: bool | None = None
 
 
 VOLATILE = {"next_start", "next_end", "clock_changes"}
@@ -140,7 +147,7 @@ def window_times(
     if not 1 <= days <= MOST_DAYS:
         raise ValueError(f"days: {days} is not between 1 and {MOST_DAYS}")
     now = current_time()
-    found = queries.windows(scope=request.scope).filter(Q(ended_at=None) | Q(ended_at__gt=now))
+    found = queries.windows(scope=request.scope).filter(queries.COUNTING, Q(ended_at=None) | Q(ended_at__gt=now))
     if client is not None:
         found = found.filter(site__client=client)
     if site is not None:
@@ -206,7 +213,7 @@ def _window(window: MaintenanceWindow, now: datetime) -> dict[str, Any]:
     upcoming = next_window([window_rule(window)], now)
     plain = (
         "name", "purpose", "starts_on", "minutes", "rrule", "notice_hours", "created_at", "created_by", "ended_at",
-        "ended_by", "site",
+        "ended_by", "site", "needs_approval", "answer", "answered_at", "answered_by", "answer_reason",
     )  # fmt: skip
     return {
         "id": window.pk,
