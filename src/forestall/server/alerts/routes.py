@@ -149,7 +149,8 @@ def _fill(route: NotificationRoute, *, name: str, url: str | None) -> None:
             raise RouteError("url: not an address that a notification service understands")
         if url.partition(":")[0].strip().lower() in HERE:
             raise RouteError(f"url: {url.partition(':')[0].strip().lower()} would only reach the server's own screen")
-        route.shown_url = str(service.url(privacy=True))[:500]  # type: ignore[no-untyped-call]
+        # Without what follows "?": how to send, not where to.
+        route.shown_url = str(service.url(privacy=True)).partition("?")[0][:500]  # type: ignore[no-untyped-call]
         route.url = url
     if not name.strip():
         raise RouteError("name: a route needs a name")

@@ -83,7 +83,7 @@ class ClientForm(PlainForm):
     operating_model = forms.ChoiceField(label="Who does the work", widget=forms.RadioSelect)
     sla_tier = forms.ChoiceField(label="SLA tier")
     notes = forms.CharField(
-        label="Notes", max_length=MOST["notes"], required=False, widget=forms.Textarea,
+        label="Notes", max_length=MOST["notes"], required=False, widget=forms.Textarea(attrs={"rows": 4}),
         help_text="For your own people; the client never sees them.",
     )  # fmt: skip
 
@@ -101,7 +101,7 @@ class ClientForm(PlainForm):
         self.fields["operating_model"].choices = [  # type: ignore[attr-defined]
             (one.value, f"{one.label.capitalize()}. {OPERATING_WORDS[one]}") for one in OperatingModel
         ]
-        known = [(tier.slug, f"{tier.name}: {tier.description}"[:120].removesuffix(": ")) for tier in tiers]
+        known = [(tier.slug, tier.name) for tier in tiers]
         self.fields["sla_tier"].choices = known or [("standard", "Standard")]  # type: ignore[attr-defined]
         self.order_fields(list(self.base_fields))
 
@@ -347,6 +347,11 @@ class WindowForm(PlainForm):
         min_value=0,
         initial=48,
         help_text="How long before its first time the client is to know.",
+    )
+    needs_approval = forms.BooleanField(
+        label="The client has to approve it",
+        required=False,
+        help_text="Until it has, in its portal, this is a proposal: nothing is muted. A change asks anew.",
     )
 
     def __init__(

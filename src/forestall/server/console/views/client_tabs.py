@@ -62,7 +62,7 @@ from forestall.server.tickets.sla_models import SlaTier
 
 PREVIEW_DAYS = 7
 HISTORY_A_PAGE = 100
-AGENDA_DAYS = 60
+AGENDA_DAYS = 30
 METHODS = ("GET", "HEAD", "POST")
 
 Answer = HttpResponseRedirect | None
@@ -728,15 +728,20 @@ def _history(request: PageRequest, client: Client) -> HttpResponse:
     return client_page(request, client, "history", context, template="client_history")
 
 
+HIDDEN = frozenset({"id", "device_id"})
+"""Numbers in a record that tell a person nothing."""
+
+
 def _happening(entry: Entry) -> Happening:
     payload = entry.payload or {}
     what, name, act = (str(payload.get(key, "")) for key in ("what", "name", "act"))
     before, after = payload.get("before") or {}, payload.get("after") or {}
     lines = [
-        f"{field}: {_shown(before[field])} → {_shown(after.get(field))}" if field in before and act == "changed"
-        else f"{field}: {_shown(value)}"
+        f"{field.replace('_', ' ')}: {_shown(before[field])} → {_shown(after.get(field))}"
+        if field in before and act == "changed"
+        else f"{field.replace('_', ' ')}: {_shown(value)}"
         for field, value in (after or before).items()
-        if act == "changed" or value not in ("", None, [], {}, False)
+        if field not in HIDDEN and (act == "changed" or value not in ("", None, [], {}, False))
     ]  # fmt: skip
     title = " ".join(filter(None, [what.capitalize(), f"“{name}”" if name else "", act])) or str(entry.kind)
     return Happening(
@@ -750,6 +755,8 @@ def _happening(entry: Entry) -> Happening:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if value in ("", None, [], {}):
         return "nothing"
     if isinstance(value, list):

@@ -38,7 +38,9 @@ from forestall.server.people.models import Site
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.tickets.rules import span
 
-AHEAD_DAYS = 60
+AHEAD_DAYS = 14
+MOST_AHEAD_DAYS = 90
+SPANS = [("", "14 days"), ("30", "30 days"), ("90", "90 days")]
 MOST_SHOWN = 200
 UPCOMING_SHOWN = 8
 METHODS = ("GET", "HEAD", "POST")
@@ -53,15 +55,22 @@ def windows(request: PageRequest) -> HttpResponse:
     if client:
         found = found.filter(site__client=_uuid(client))
     listed = list(found.order_by("site__client__name", "site__name", "name"))
-    times = queries.upcoming(windows=listed, since=now, until=now + timedelta(days=AHEAD_DAYS))
+    asked = request.GET.get("days", "")
+    ahead = min(max(int(asked), 1), MOST_AHEAD_DAYS) if asked.isdecimal() and len(asked) < 4 else AHEAD_DAYS
+    times = queries.upcoming(windows=listed, since=now, until=now + timedelta(days=ahead))
     choices = [("", "All clients"), *((str(pk), name) for pk, name in _clients(scope))]
     context: dict[str, Any] = {
-        "sentence": _agenda_in_words(times, now),
-        "filters": parts.Filters([parts.choice("client", "Client", choices, client)]),
+        "sentence": _agenda_in_words(times, now, ahead),
+        "filters": parts.Filters(
+            [
+                parts.choice("client", "Client", choices, client),
+                parts.choice("days", "How far ahead", SPANS, "" if ahead == AHEAD_DAYS else str(ahead)),
+            ]
+        ),
         "agenda": agenda_table(times[:MOST_SHOWN], now, scope),
         "more": max(len(times) - MOST_SHOWN, 0),
         "table": windows_table(listed, now, scope),
-        "ahead": AHEAD_DAYS,
+        "ahead": ahead,
     }
     if scope.may(Permission.WINDOW_CHANGE):
         context["actions"] = format_html(
@@ -81,9 +90,9 @@ def _uuid(typed: str) -> UUID:
         raise Http404 from None
 
 
-def _agenda_in_words(times: Sequence[Upcoming], now: datetime) -> parts.Html:
+def _agenda_in_words(times: Sequence[Upcoming], now: datetime, ahead: int) -> parts.Html:
     if not times:
-        return f"No window opens in the next {AHEAD_DAYS} days: alerts come at any time."
+        return f"No window opens in the next {ahead} days: alerts come at any time."
     open_now = [one for one in times if one.occurrence.start <= now]
     upcoming = next((one for one in times if one.occurrence.start > now), None)
     said: list[parts.Html] = []
@@ -94,7 +103,8 @@ def _agenda_in_words(times: Sequence[Upcoming], now: datetime) -> parts.Html:
         window = upcoming.window
         said.append(
             format_html(
-                "the next is <b>{}</b> at {}, {} there",
+                "{} next is <b>{}</b> at {}, {} there",
+                "the" if open_now else "The",
                 window.name,
                 window.site.client.name,
                 words.clock_time(upcoming.occurrence.start, now, window.site.zone),
@@ -103,7 +113,9 @@ def _agenda_in_words(times: Sequence[Upcoming], now: datetime) -> parts.Html:
     return format_html("{}.", parts.joined(said, separator="; "))
 
 
-def agenda_table(times: Sequence[Upcoming], now: datetime, scope: Scope, *, with_client: bool = True) -> Table:
+def agenda_table(
+    times: Sequence[Upcoming], now: datetime, scope: Scope, *, with_client: bool = True, by_day: bool = True
+) -> Table:
     """Each time a window is open, under its day: on the site's clock and in UTC."""
     names = _device_names(scope, [one.window for one in times])
     return Table(
@@ -118,11 +130,15 @@ def agenda_table(times: Sequence[Upcoming], now: datetime, scope: Scope, *, with
         rows=[
             Row(
                 key=f"time-{one.window.pk}-{one.occurrence.start:%Y%m%d%H%M}",
-                group=_day(one),
+                group=_day(one) if by_day else "",
                 cells=[
-                    _local_span(one, now),
-                    parts.link(f"/windows/{one.window.pk}/", one.window.name, one.window.purpose),
-                    where_words(one.window, names, with_client=with_client),
+                    _local_span(one, now, with_day=not by_day),
+                    parts.link(
+                        f"/windows/{one.window.pk}/",
+                        one.window.name,
+                        one.window.site.client.name if with_client else one.window.purpose,
+                    ),
+                    where_words(one.window, names, with_client=False),
                     f"{one.occurrence.start:%a %H:%M} to {one.occurrence.end:%H:%M}",
                     answer_words(one.window),
                 ],
@@ -149,12 +165,15 @@ def _day(one: Upcoming) -> str:
     return words.day(one.occurrence.start, one.window.site.zone)
 
 
-def _local_span(one: Upcoming, now: datetime) -> parts.Html:
+def _local_span(one: Upcoming, now: datetime, *, with_day: bool) -> parts.Html:
     zone = ZoneInfo(one.window.site.zone)
     start, end = one.occurrence.start.astimezone(zone), one.occurrence.end.astimezone(zone)
     until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%a %H:%M}"
     tag = parts.tag("open now", "accent") if one.occurrence.start <= now else ""
-    return parts.text(format_html("{} to {} {}", f"{start:%H:%M}", until, tag), one.window.site.zone)
+    return parts.text(
+        format_html("{}{} to {} {}", f"{start:%a %-d %b}, " if with_day else "", f"{start:%H:%M}", until, tag),
+        one.window.site.zone,
+    )
 
 
 def _device_names(scope: Scope, windows: Sequence[MaintenanceWindow]) -> dict[UUID, str]:
@@ -231,7 +250,8 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
     initial = {
         "name": found.name, "purpose": found.purpose, "starts_on": found.starts_on,
         "starts_at": f"{found.starts_at:%H:%M}", "length": span(found.minutes * 60),
-        "notice_hours": found.notice_hours, **recurrence_initial(found.rrule),
+        "notice_hours": found.notice_hours, "needs_approval": found.needs_approval,
+        **recurrence_initial(found.rrule),
     }  # fmt: skip
     form = WindowForm(request.POST if act == "keep" else None, sites=[], initial=initial, fixed=True)
     if act == "keep" and form.is_valid():
@@ -240,7 +260,7 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
             services.window_change(
                 window=found, name=asked["name"], purpose=asked["purpose"], starts_on=asked["starts_on"],
                 starts_at=asked["starts_at"], minutes=_minutes(asked["length"]), rrule=form.recurrence().rrule(),
-                notice_hours=asked["notice_hours"], scope=scope, now=now,
+                notice_hours=asked["notice_hours"], needs_approval=asked["needs_approval"], scope=scope, now=now,
             )  # fmt: skip
         except CalendarError as refusal:
             form.refuse(refusal)
@@ -254,7 +274,7 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
         "crumbs": format_html('<a href="/windows/">Windows</a> › {}', found.site.client.name),
         "sentence": _window_in_words(found, now),
         "window": found,
-        "agenda": agenda_table(times, now, scope),
+        "agenda": agenda_table(times, now, scope, with_client=False, by_day=False),
         "notes": _notes(found, rule, scope, now) if found.ended_at is None else [],
         "facts": [
             Fact("Client", parts.link(f"/clients/{found.site.client_id}/", found.site.client.name)),
@@ -343,12 +363,13 @@ def window_new(request: PageRequest) -> HttpResponse:
                 site=chosen, device_id=_device_of(scope, chosen, asked["device"]), name=asked["name"],
                 purpose=asked["purpose"], starts_on=asked["starts_on"], starts_at=asked["starts_at"],
                 minutes=_minutes(asked["length"]), rrule=form.recurrence().rrule(),
-                notice_hours=asked["notice_hours"], scope=scope, now=now,
+                notice_hours=asked["notice_hours"], needs_approval=asked["needs_approval"], scope=scope, now=now,
             )  # fmt: skip
         except CalendarError as refusal:
             form.refuse(refusal)
         else:
-            messages.success(request, f"{made.name} is planned.")
+            proposed = "proposed: it counts once the client has approved it" if made.needs_approval else "planned"
+            messages.success(request, f"{made.name} is {proposed}.")
             return HttpResponseRedirect(f"/windows/{made.pk}/")
     context = {
         "crumbs": SafeString('<a href="/windows/">Windows</a> › New'),
