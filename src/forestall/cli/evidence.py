@@ -135,7 +135,7 @@ def _writable(out: Path, *, force: bool) -> None:
 def _open() -> tuple[Home, Scope]:
     """This server's data, for whoever may read its files, under their own name."""
     home = current_home()
-    if not home.database.exists():
+    if not home.secret_key.exists():
         raise CommandError(f"FORESTALL_HOME={home.root} holds no server; run `forestall up` first")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "forestall.server.settings")
     import django

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,7 +103,7 @@ def prove(
     *,
     folder: Path,
     manifest: Manifest,
-    main: AbstractContextManager[RestoredMain],
+    main: RestoredMain,
     main_path: str,
     origin: Path | None,
     seconds: float = 0.0,
@@ -119,13 +119,12 @@ def prove(
                 if (damage := damage_of(database)) is not None:
                     raise NotProvedError(f"{path} is damaged: {damage}")
                 _compare_rows(path, count_rows(database), manifest)
-    with main as restored:
-        if (damage := restored.damage()) is not None:
-            raise NotProvedError(f"{main_path} is damaged: {damage}")
-        _compare_rows(main_path, restored.rows(), manifest)
-        if restored.logs() != manifest.logs:
-            raise NotProvedError("the evidence logs do not end where those of the saved database did")
-        _compare_roots(_verified(folder, restored.environment()), manifest)
+    if (damage := main.damage()) is not None:
+        raise NotProvedError(f"{main_path} is damaged: {damage}")
+    _compare_rows(main_path, main.rows(), manifest)
+    if main.logs() != manifest.logs:
+        raise NotProvedError("the evidence logs do not end where those of the saved database did")
+    _compare_roots(_verified(folder, main.environment()), manifest)
     keys = [path for path in KEYS if path in paths]
     for path in keys:
         if origin is not None and (folder / path).read_bytes() != (origin / path).read_bytes():

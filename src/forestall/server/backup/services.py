@@ -25,7 +25,7 @@ from dateutil.tz import tzlocal
 from forestall import __version__
 from forestall.server.backup import archive, rules, snapshot
 from forestall.server.backup.age import AgeError, DamagedError, FileKey, Identity, KeyTextError, Passphrase, Recipient
-from forestall.server.backup.engines import main_database, restored_main
+from forestall.server.backup.engines import for_proof, for_restoration, main_database
 from forestall.server.backup.errors import BackupError, BusyError, NoRoomError, NotEmptyError, NotProvedError
 from forestall.server.backup.evidence import Settled
 from forestall.server.backup.proof import Proof, ask, prove
@@ -230,7 +230,10 @@ def _prove_file(
     began = time.monotonic()
     with _work(home.backups) as work:
         manifest = _unpack(file, secret, work, progress, room)
-        proof = _compare(home, work, manifest, origin, progress)
+        progress("Comparing", 0, 0)
+        main = for_proof(home, work, manifest)
+        with main.opened as restored:
+            proof = prove(folder=work, manifest=manifest, main=restored, main_path=main.path, origin=origin)
     return replace(proof, seconds=time.monotonic() - began)
 
 
@@ -245,12 +248,6 @@ def _unpack(file: Path, secret: Identity | Passphrase | FileKey, to: Path, progr
         return archive.read(
             file=content, secret=secret, folder=to, tick=tick, room=lambda bytes_: room.need(to, bytes_)
         )
-
-
-def _compare(home: Home, folder: Path, manifest: Manifest, origin: Path | None, progress: Progress) -> Proof:
-    progress("Comparing", 0, 0)
-    main, path = restored_main(home, folder, manifest)
-    return prove(folder=folder, manifest=manifest, main=main, main_path=path, origin=origin)
 
 
 def backup_verify(
@@ -371,11 +368,17 @@ def restore(
     work.mkdir(mode=0o700)
     try:
         manifest = _unpack(file, secret, work, progress, _Room({}, free))
-        proof = _compare(home, work, manifest, None, progress)
-        settled = msgspec.json.decode(ask(work, {}, "settle", manifest.made_at), type=Settled)
-        log_key = _log_key(work)
-        (work / "server").replace(home.server)
-        _flush(home.root)
+        progress("Comparing", 0, 0)
+        main = for_restoration(work, manifest)
+        with main.opened as restored:
+            proof = prove(folder=work, manifest=manifest, main=restored, main_path=main.path, origin=None)
+            answer = ask(work, restored.environment(), "settle", manifest.made_at)
+            settled = msgspec.json.decode(answer, type=Settled)
+            log_key = _log_key(work)
+            if manifest.engine != "sqlite":
+                (work / main.path).unlink()
+            (work / "server").replace(home.server)
+            _flush(home.root)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     proof = replace(proof, seconds=time.monotonic() - began)

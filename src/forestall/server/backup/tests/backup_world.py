@@ -71,10 +71,10 @@ def run(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProces
     )
 
 
-def installation(folder: Path) -> Home:
+def installation(folder: Path, **extra: str) -> Home:
     """Keys, database, two clients with evidence, a journal with unapplied check-ins, samples."""
     for arguments in (("-m", "forestall.server.installation", "prepare"), ("-c", POPULATE)):
-        done = run(folder, *arguments)
+        done = run(folder, *arguments, **extra)
         assert done.returncode == 0, done.stderr
     return Home(folder)
 
