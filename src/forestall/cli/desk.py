@@ -54,6 +54,15 @@ def find_device(api: Api, name: str) -> dict[str, Any]:
     raise CommandError(f"{'several devices are' if found else 'no device is'} called {name!r}: {names}")
 
 
+def _find_site(api: Api, name: str) -> dict[str, Any]:
+    every = everything(api, "/sites")
+    found = [one for one in every if name in {one["id"], one["name"], f"{one['client']['name']}/{one['name']}"}]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{one['client']['name']}/{one['name']}" for one in (found or every)[:10])
+    raise CommandError(f"{'several sites are' if found else 'no site is'} called {name!r}: {known}")
+
+
 def find_job(api: Api, name: str) -> dict[str, Any]:
     """The job whose id is that or begins so; CommandError when there is none, or more than one."""
     found = [one for one in everything(api, "/jobs") if one["id"].startswith(name)]
@@ -239,21 +248,69 @@ def alerts(*, state: str, as_json: bool) -> int:
 @click.argument("number", type=int, required=False)
 @click.option("--state", default="open", show_default=True, help="open (all that is not done), resolved, closed, …")
 @click.option("--acknowledge", is_flag=True, help="Take the ticket NUMBER.")
-@click.option("--comment", metavar="TEXT", help="Write a comment on NUMBER.")
+@click.option("--comment", metavar="TEXT", help="Write an internal note on NUMBER.")
+@click.option("--to-client", metavar="TEXT", help="Write to the client on NUMBER; they are told by mail.")
 @click.option("--assign", metavar="USER", help="Give NUMBER an owner.")
-@click.option("--wait", metavar="REASON", help="NUMBER waits for the client: its resolution clock stops.")
+@click.option("--wait", metavar="REASON", help="NUMBER waits for the client, who reads why: its clock stops.")
 @click.option("--resume", is_flag=True, help="Go on with NUMBER.")
 @click.option("--resolve", metavar="TEXT", help="Resolve NUMBER by hand, saying what was done.")
 @click.option("--reopen", metavar="REASON", help="Open NUMBER again.")
+@click.option("--ask-approval", metavar="QUESTION", help="Ask the client to approve something on NUMBER: it waits.")
+@click.option("--what", metavar="TEXT", help="With --ask-approval: what will happen.")
+@click.option("--cost", metavar="TEXT", help="With --ask-approval: money and time.")
+@click.option("--days", type=click.IntRange(1, 90), help="With --ask-approval: days to answer, then it lapses.")
+@click.option("--withdraw", is_flag=True, help="Withdraw the question that is open on NUMBER.")
+@click.option("--open", "title", metavar="TITLE", help="Open a ticket by hand; the client reads title and text.")
+@click.option("--text", default="", help="With --open: more about it.")
+@click.option("--urgency", type=click.Choice(["everybody", "one", "hindered", "question"]), default="hindered")
+@click.option("--site", help="With --open: at which site (its name or id).")
+@click.option("--device", help="With --open: about which device (its name or id).")
+@click.option("--for", "requested_by", metavar="USER", help="With --open: whose request it is.")
 @click.option("--clock", is_flag=True, help="Say for each stretch of time why NUMBER's clock counted or not.")
 @as_json_option
-def tickets(*, number: int | None, state: str, clock: bool, as_json: bool, **acts: str | bool | None) -> int:
-    """List tickets; show or work the ticket NUMBER."""
+def tickets(
+    *,
+    number: int | None,
+    state: str,
+    clock: bool,
+    as_json: bool,
+    title: str | None,
+    text: str,
+    urgency: str,
+    site: str | None,
+    device: str | None,
+    requested_by: str | None,
+    ask_approval: str | None,
+    what: str | None,
+    cost: str | None,
+    days: int | None,
+    to_client: str | None,
+    **acts: str | bool | None,
+) -> int:
+    """List tickets; show or work the ticket NUMBER; open one.
+
+    \b
+    forestall tickets --open "Call from reception" --device reception-pc --for uwe
+    forestall tickets 12 --ask-approval "Replace it?" --what "A new one on Friday." --cost "390 EUR"
+    """
     api = Api.connect()
+    if title is not None:
+        if number is not None:
+            raise click.UsageError("--open makes a new ticket: leave the number out")
+        body = {"title": title, "text": text, "urgency": urgency, "requested_by": requested_by}
+        if device:
+            body["device"] = find_device(api, device)["id"]
+        if site:
+            body["site"] = _find_site(api, site)["id"]
+        number = int(api.post("/tickets", body)["number"])
+    if ask_approval and not what:
+        raise click.UsageError("--ask-approval needs --what: say what will happen")
     wanted = [(name, value) for name, value in acts.items() if value]
     if number is None:
-        if wanted or clock:
-            raise click.UsageError(f"--{wanted[0][0] if wanted else 'clock'} needs the number of a ticket")
+        if wanted or clock or ask_approval or to_client:
+            raise click.UsageError(
+                f"--{wanted[0][0] if wanted else 'clock, --ask-approval or --to-client'} needs the number of a ticket"
+            )
         found = everything(api, "/tickets", state=state)
         if as_json:
             print_json(found)
@@ -263,6 +320,12 @@ def tickets(*, number: int | None, state: str, clock: bool, as_json: bool, **act
     for name, value in wanted:
         body = None if value is True else {"owner" if name == "assign" else "text": value}
         api.post(f"/tickets/{number}/{name}", body)
+    if to_client:
+        api.post(f"/tickets/{number}/comment", {"text": to_client, "to_client": True})
+    if ask_approval:
+        until = (datetime.now(UTC) + timedelta(days=days)).isoformat() if days else None
+        asked = {"question": ask_approval, "what_happens": what, "cost": cost or "", "answer_by": until}
+        api.post(f"/tickets/{number}/ask", asked)
     if as_json:
         print_json(api.get(f"/tickets/{number}"))
         return 0
@@ -424,7 +487,7 @@ def _print_tickets(found: list[dict[str, Any]]) -> None:
             (
                 str(one["number"]),
                 Text(one["priority"], style=PRIORITY_STYLE.get(one["priority"], "")),
-                one["device"]["name"],
+                one["device"]["name"] if one["device"] else one["site"]["name"],
                 one["title"],
                 one["state"].replace("_", " "),
                 one["owner"] or "nobody",

@@ -299,6 +299,13 @@ def portal_device_list(request: ApiRequest) -> list[dict[str, Any]]:
 
 
 @router.get(
+    "/portal/sites", allow=Permission.PORTAL_TICKET, response=list[Named], summary="Where you may ask for something"
+)
+def portal_site_list(request: ApiRequest) -> list[Site]:
+    return list(queries.sites_for_requests(scope=request.scope))
+
+
+@router.get(
     "/portal/reports",
     allow=Permission.PORTAL_REPORT,
     response=Page[PortalReportOut],
