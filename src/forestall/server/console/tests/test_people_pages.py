@@ -144,6 +144,16 @@ def test_taking_says_what_is_lost_and_can_be_undone(ada, bob, clients):
     assert f'<option value="client:{clients[0].pk}" selected>' in form
 
 
+def test_what_was_done_is_told_on_the_page_and_in_the_evidence(ada, bob, clients):
+    where = {"role": "on_call", "place": f"client:{clients[0].pk}", "until": "", "sure": "yes"}
+    done(ada, f"/people/{bob.pk}/give", **where)
+    told = "role (bob) made by ada: given by ada, place Ashdown Dental, role on-call"
+    assert told in text(page(ada, "/evidence/"))
+    own = Person.objects.get(username="ada")
+    assert told in text(page(ada, f"/people/{own.pk}/"))
+    assert told not in text(page(ada, f"/people/{bob.pk}/")), "ada did it, not bob"
+
+
 def test_switching_off_and_on(ada, bob):
     other = browser_of(bob)
     assert other.get("/").status_code == 200

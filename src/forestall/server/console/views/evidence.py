@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -193,8 +193,19 @@ def _says(entry: Entry) -> parts.Html:
             return f"{str(payload[key])[:240]}{by}"
     if payload.get("first_judged"):
         return f"{words.plural(len(payload['first_judged']), 'check')} judged for the first time"
+    if {"what", "name", "act", "before", "after"} <= payload.keys():
+        return _change_says(payload)
     told = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in payload.items() if _is_readable(value)]
     return ", ".join(told[:4])
+
+
+def _change_says(payload: Mapping[str, Any]) -> str:
+    """``role (bob) removed by ada: place Acme, role technician``: what was made or is now, or what is gone."""
+    values = payload["before"] if payload["act"] == "removed" else payload["after"]
+    shown = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in (values or {}).items() if _is_readable(value)]
+    by = f" by {payload['by']}" if payload.get("by") else ""
+    said = f"{payload['what']} ({payload['name']}) {payload['act']}{by}"
+    return f"{said}: {', '.join(shown[:4])}" if shown else said
 
 
 def _is_readable(value: Any) -> bool:

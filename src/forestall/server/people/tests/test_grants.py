@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import transaction
 
 from forestall.server.evidence.models import Entry
 from forestall.server.people import queries
@@ -25,7 +27,7 @@ from forestall.server.people.persons import (
 from forestall.server.people.queries import explain, scope_of, token_row
 from forestall.server.people.record import Act, UnrecordedError, act_done, act_record
 from forestall.server.people.roles import Role
-from forestall.server.people.rules import PeopleError
+from forestall.server.people.rules import PeopleError, exceeding, within
 from forestall.server.people.scope import NotAllowedError, Permission, Scope
 from forestall.server.people.services import client_create, person_create, site_create, token_create
 
@@ -441,3 +443,35 @@ def test_who_may_do_something_somewhere(ada, mia, bob, bakery, clinic):
     assert names(Permission.TICKET_WORK, bakery, shop.pk) == ["ada", "bob", "mia"]
     assert names(Permission.TICKET_WORK, bakery) == ["ada", "mia"]
     assert names(Permission.TICKET_WORK, clinic) == ["ada"]
+
+
+def test_v3_nobody_rises_through_200_random_acts(ada, mia, bob, bakery, clinic):
+    """Whoever gives, moves and takes at random: what anybody gained, the giver held then and there."""
+    chance = random.Random(17)
+    dora = person_create(username="dora", password="a long password", role=Role.SERVICE_MANAGER)
+    Grant.objects.create(person=dora, custom=CustomRole.objects.get(name="Minder"))
+    people, done, refused = [ada, mia, bob, dora], 0, 0
+    places = [{}, {"client": bakery}, {"client": clinic}]
+    places += [{"site": site} for client in (bakery, clinic) for site in client.sites.all()]
+    for _ in range(200):
+        giver, receiver = chance.choice(people), chance.choice(people)
+        before, held = scope(receiver), scope(giver)
+        theirs = list(queries.grants(scope=held, now=NOW).filter(person=receiver))
+        until = chance.choice([None, None, LATER])
+        try:
+            with transaction.atomic():
+                act = chance.choice(["give", "give", "take", "move"])
+                if act == "give":
+                    give(giver, receiver, role=chance.choice(list(Role)), until=until, **chance.choice(places))
+                elif theirs and act == "take":
+                    grant_take(grant=chance.choice(theirs), scope=held, now=NOW)
+                elif theirs:
+                    grant_change(grant=chance.choice(theirs), until=until, scope=held, now=NOW)
+        except (PeopleError, NotAllowedError):
+            refused += 1
+            continue
+        done += 1
+        gained = {one: place for one, place in scope(receiver).places.items() if not within(place, before.place(one))}
+        assert not exceeding(powers=gained, giver=held), (giver, act, receiver)
+        assert queries.owners(now=NOW).exists()
+    assert min(done, refused) > 20, "both happened often"
