@@ -15,14 +15,17 @@ from forestall.trust.authorise import (
     MAX_COUNTER_JUMP,
     MAX_STEP_SECONDS,
     MAX_TEXT,
+    Hours,
     Refused,
     RefusedBecause,
+    accept_root,
     authorise_command,
     authorise_job,
     require_sound_runbook,
     require_value,
 )
-from forestall.trust.statements import Parameter, Step, statement_digest
+from forestall.trust.keys import key_id, public_bytes
+from forestall.trust.statements import OperatorLimits, Parameter, Step, statement_digest
 from forestall.trust.tests.conftest import NOW, RUNBOOK
 
 replace = msgspec.structs.replace
@@ -117,3 +120,27 @@ def test_the_codes_of_the_protocol_are_these():
     """A code that vanishes or changes its spelling breaks every record of the past."""
     assert len(RefusedBecause) == 42
     assert all(code == code.name.lower() for code in RefusedBecause)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds_for_it"),
+    [
+        ("00:00-24:00", True), ("00:00-24:01", False), ("23:59-00:00", True), ("24:00-01:00", False),
+        ("01:60-02:00", False), ("01:00-02:60", False), ("01:00-01:00", False), ("01:59-02:59", True),
+    ],
+)  # fmt: skip
+def test_hours_end_at_midnight(text, holds_for_it):
+    try:
+        Hours.parse(text)
+    except ValueError:
+        assert not holds_for_it
+    else:
+        assert holds_for_it
+
+
+def test_the_least_limits_are_sound(world):
+    ada = key_id(public_bytes(world.ada))
+    least = replace(world.root, limits={ada: OperatorLimits(most_devices=1)}, single_signature_devices=1)
+    pinned = key_id(public_bytes(world.root_key))
+    given = {"current": None, "pinned_key_id": pinned, "now": NOW}
+    assert accept_root(envelope=world.signed(least, world.root_key), **given) == least

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from forestall.trust.keyfile import KeyFileError, is_sealed, public_of, seal, unseal
+from forestall.trust.keyfile import COST, KeyFileError, is_sealed, public_of, seal, unseal
 from forestall.trust.keys import new_key, private_bytes, public_bytes
 
 PASSPHRASE = "correct horse battery"
@@ -89,3 +89,18 @@ def test_another_keys_public_half_is_noticed(key):
     )  # fmt: skip
     with pytest.raises(KeyFileError, match="another key's"):
         unseal(json.dumps({name: getattr(made, name) for name in made.__struct_fields__}).encode(), PASSPHRASE)
+
+
+def test_files_of_the_first_release_still_open():
+    """The very file, so that no parameter of the derivation can change unnoticed."""
+    recorded = {
+        "format": "forestall-key-1",
+        "public": "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8",
+        "cost": 16,
+        "salt": "73" * 16,
+        "nonce": "6e" * 12,
+        "sealed": ("0bf867fefedd80547e90f4da764e490412e9de9084f13e72834f6b5785fc94700833983bcae874de88c398c99dafae1b"),
+    }
+    assert unseal(json.dumps(recorded).encode(), PASSPHRASE) == bytes(range(32))
+    assert json.loads(seal(bytes(range(32)), PASSPHRASE, salt=b"s" * 16, nonce=b"n" * 12, cost=CHEAP)) == recorded
+    assert COST == 2**17

@@ -106,3 +106,18 @@ def test_a_revocation_in_words(world):
         "  Nobody can undo this: devices never forget it.",
         "Because: stolen\N{REPLACEMENT CHARACTER}laptop",
     ]
+
+
+def test_one_signature_in_words(world):
+    assert (
+        single_signature_words(world.root) == "One operator's signature may name any number of devices in a statement."
+    )
+    assert single_signature_words(replace(world.root, single_signature_devices=5)) == (
+        "One operator's signature may name at most 5 devices in a statement; more need two."
+    )
+
+
+def test_four_digits_name_a_key(world):
+    dropped = next_root(world.root, Change(drop={"operator": [name(world.ada)[:4]]}), now=LATER)
+    assert set(dropped.operator.keys) == {name(world.grace)}
+    assert dropped.expires_at - LATER == timedelta(days=5 * 365)
