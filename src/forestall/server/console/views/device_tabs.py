@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from forestall.server.console import parts, words
 from forestall.server.console.parts import Column, Empty, Fact, Row, Table
 from forestall.server.console.provenance import provenance
-from forestall.wire.facts import Account, Disk, Facts, Service, Volume
+from forestall.wire.facts import Account, BackupJob, BackupRepository, Disk, Facts, Service, Volume
 from forestall.wire.series import series_name
 
 PACKAGES_A_PAGE = 200
@@ -397,7 +397,8 @@ def _account(account: Account, known: Known) -> Sequence[parts.Html]:
 def backups(known: Known) -> dict[str, Any]:
     document = known.facts.backups
     rows = []
-    for repository in document.repositories if document else ():
+    every: tuple[BackupRepository | BackupJob, ...] = (*document.repositories, *document.jobs) if document else ()
+    for repository in every:
         unknown = parts.none(repository.unknown_why or "the tool does not say", "unknown")
         ran = repository.last_run_ok
         rows.append(
