@@ -274,7 +274,8 @@ def ticket_assign(request: ApiRequest, number: int, body: OwnerIn) -> dict[str, 
     ticket = queries.ticket(scope=scope, number=number)
     owner = Person.objects.filter(username=body.owner, is_active=True).first()
     if owner is None:
-        raise ValueError(f"owner: {body.owner!r} is nobody who can sign in")
+        # The words of somebody who cannot work here: nobody learns which names there are elsewhere (V8).
+        raise services.TicketError(f"owner: {body.owner} cannot work on ticket {number}")
     return _ticket(scope, services.ticket_assign(ticket=ticket, owner=owner, scope=scope, now=current_time()))
 
 

@@ -254,3 +254,12 @@ def test_roles_are_listed_made_changed_asked_and_deleted(alice, mia, bob, world)
     assert {one["role"] for one in alice.get("/role-policies").json() if one["mfa_required"]} == {"auditor"}
     assert mia.ask("PUT", "/role-policies/auditor", {"mfa_required": False}).status_code == 403
     assert len(mia.get("/permissions").json()) == 24
+
+
+def test_giving_a_ticket_tells_nobody_which_names_there_are(mia, charlie, world):
+    world.report("fail", "/ is 93 % full")
+    ticket = tickets.ticket_open_or_join(alert=world.alert(), now=world.now)
+    there = mia.post(f"/tickets/{ticket.number}/assign", {"owner": "charlie"})
+    absent = mia.post(f"/tickets/{ticket.number}/assign", {"owner": "charlix"})
+    assert there.status_code == absent.status_code == 400
+    assert there.content.replace(b"charlie", b"charlix") == absent.content

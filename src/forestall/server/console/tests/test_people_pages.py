@@ -243,6 +243,13 @@ def test_a_clients_own_person_reaches_none_of_it(clients):
         assert browser.get(address).status_code in {403, 404}, address
 
 
+def test_people_are_found_by_search(ada, mia, bob, clients):
+    person_create(username="quentin", password=fleets.PASSWORD, role=Role.TECHNICIAN, client=clients[1])
+    assert f'href="/people/{bob.pk}/"' in page(ada, "/search?q=bob")
+    assert "Invite somebody" in page(ada, "/search?q=invite")
+    assert "/people/" not in text(page(mia, "/search?q=quentin"))
+
+
 def test_why(ada, bob, clients):
     address = f"/people/{bob.pk}/why?permission=ticket.work&place="
     told = text(page(ada, f"{address}client:{clients[0].pk}"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.http import HttpResponse
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from forestall.server.console.access import STAFF, PageRequest, page
 from forestall.server.console.shell import NAVIGATION, render_page
@@ -53,6 +54,11 @@ def find(request: PageRequest, asked: str) -> list[Group]:
     if scope.may(Permission.DEVICE_VIEW):
         commands.append(Found("Devices with failing checks", "/devices/?state=fail"))
         commands.append(Found("Silent devices", "/devices/?state=silent"))
+    if scope.may(Permission.PEOPLE_VIEW):
+        commands.append(Found("People without a second factor", "/people/?factor=no"))
+        commands.append(Found("Roles", "/roles/"))
+    if scope.may(Permission.PEOPLE_CHANGE):
+        commands.append(Found("Invite somebody", "/people/invite"))
     commands += [
         Found("Keys", "/keys", "?"),
         Found("Change password", "/accounts/password/change/"),
@@ -90,6 +96,9 @@ def find(request: PageRequest, asked: str) -> list[Group]:
                 [Found(f"#{t.number} {t.title}", f"/tickets/{t.number}/", t.about) for t in rows[:MOST]],
             ),
         )
+    if scope.may(Permission.PEOPLE_VIEW):
+        near = people.persons_found(scope=scope, now=timezone.now(), words=asked)[:MOST]
+        groups.append(Group("People", [Found(p.username, f"/people/{p.pk}/", p.display_name) for p in near]))
     if scope.may(Permission.RUNBOOK_VIEW):
         slugs: dict[str, Found] = {}
         for record in runbooks.runbooks(scope=scope).filter(title__icontains=asked)[:MOST]:
