@@ -29,9 +29,12 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 TEST_DATABASE = "forestall"
 
 os.environ["FORESTALL_HOME"] = tempfile.mkdtemp(prefix="forestall-test-")
+# Profiles of whoever runs the suite are none of its business either.
+os.environ["XDG_CONFIG_HOME"] = os.environ["FORESTALL_HOME"]
 for name in (
     "FORESTALL_URL",
     "FORESTALL_TOKEN",
+    "FORESTALL_PROFILE",
     "FORESTALL_AGENT_HOME",
     "FORESTALL_CONSOLE",
     "FORESTALL_INTAKE",

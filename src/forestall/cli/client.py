@@ -9,11 +9,13 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forestall.cli.errors import CommandError
+from forestall.cli.profile import profile_chosen, profile_named
 from forestall.server.home import current_home
 
 TIMEOUT_SECONDS = 30
@@ -36,12 +38,19 @@ class Api:
 
     @classmethod
     def connect(cls) -> Api:
-        """From ``FORESTALL_URL`` and ``FORESTALL_TOKEN``, else from this machine's ``first-run.json``."""
+        """From the profile that is named, else from ``FORESTALL_URL`` and ``FORESTALL_TOKEN``, else from the profile
+        that is used by default, else from this machine's ``first-run.json``."""
+        named = profile_chosen() if profile_named() else None
+        if named is not None:
+            return cls(url=named.url, token=named.token)
         url, token = os.environ.get("FORESTALL_URL"), os.environ.get("FORESTALL_TOKEN")
         if url and token:
             return cls(url=url.rstrip("/"), token=token)
         if url or token:
             raise CommandError("set both FORESTALL_URL and FORESTALL_TOKEN, or neither")
+        usual = profile_chosen()
+        if usual is not None:
+            return cls(url=usual.url, token=usual.token)
         path = current_home().first_run
         first_run = read_first_run(path)
         return cls(url=first_run["console_url"].rstrip("/"), token=first_run["api_token"])
@@ -55,13 +64,21 @@ class Api:
         """The JSON answer of ``POST /api/v1{path}``."""
         return json.loads(self.raw("POST", path, body) or b"null")
 
-    def raw(self, method: str, path: str, body: object = None) -> bytes:
+    def patch(self, path: str, body: object) -> Any:
+        """The JSON answer of ``PATCH /api/v1{path}``."""
+        return json.loads(self.raw("PATCH", path, body) or b"null")
+
+    def delete(self, path: str) -> None:
+        """``DELETE /api/v1{path}``."""
+        self.raw("DELETE", path)
+
+    def raw(self, method: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None) -> bytes:
         """The bytes of an answer; ApiError with the server's own words for anything but success."""
         request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
             f"{self.url}/api/v1{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json", **(headers or {})},
         )
         context = ssl.create_default_context() if self.url.startswith("https:") else None
         try:

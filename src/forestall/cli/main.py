@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from forestall import __version__
 from forestall.cli.errors import report_errors
@@ -18,7 +19,14 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "down": ("forestall.cli.up", "down", "Stop what `up` started."),
     "audit": ("forestall.cli.audit", "audit", "Baseline audit of this machine; needs no server."),
     "today": ("forestall.cli.desk", "today", "What needs a person now, and what will break next."),
-    "clients": ("forestall.cli.desk", "clients", "List clients; set one's time zone and country."),
+    "clients": ("forestall.cli.clients", "clients", "List clients; take on, show or change one."),
+    "sites": ("forestall.cli.clients", "sites", "List the sites of clients; add or change one."),
+    "contacts": ("forestall.cli.clients", "contacts", "Whom to call at a client."),
+    "hours": ("forestall.cli.clients", "hours", "When a client works: hours, closed days, holidays."),
+    "windows": ("forestall.cli.clients", "windows", "When maintenance windows are open; plan, change or end one."),
+    "sla": ("forestall.cli.clients", "sla", "SLA tiers, and what was agreed with one client."),
+    "routes": ("forestall.cli.clients", "routes", "Where notifications go; try one for real."),
+    "routing": ("forestall.cli.clients", "routing", "Who gets which ticket, and why."),
     "people": ("forestall.cli.people", "people", "See and change people and what they may do."),
     "grants": ("forestall.cli.people", "grants", "List who may what; save an access review."),
     "roles": ("forestall.cli.roles", "roles", "See what roles may do; make roles of your own."),
@@ -33,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
     "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
     "jobs": ("forestall.cli.desk", "jobs", "List jobs; show or prepare one."),
+    "portal": ("forestall.cli.portal", "portal", "For a client's people: devices, tickets, planned work."),
     "reports": ("forestall.cli.desk", "reports", "List service reports; save one as PDF."),
     "enrol": ("forestall.cli.desk", "enrol", "Make a token with which one device can enrol."),
     "sign": ("forestall.cli.sign", "sign", "Read, in plain words, and sign jobs that wait for an operator."),
@@ -44,6 +53,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "signin": ("forestall.cli.signin", "signin", "Second factors, single sign-on, mail; on the server."),
     "backup": ("forestall.cli.backup", "backup", "Back this installation up; list and prove backups."),
     "restore": ("forestall.cli.restore", "restore", "Restore an installation from a backup."),
+    "token": ("forestall.cli.token", "token", "List, make and revoke API tokens of yours."),
+    "webhooks": ("forestall.cli.webhooks", "webhooks", "Tell other programs of what happens; see what arrived."),
+    "api": ("forestall.cli.api", "api", "Any route of the API: whatever has no command of its own."),
+    "profile": ("forestall.cli.profile", "profile", "Several servers or tokens, each under a name."),
+    "completion": ("forestall.cli.completion", "completion", "Complete commands by the Tab key."),
     "agent": ("forestall.cli.agent", "agent", "Enrol, run and look at this machine's agent."),
     "db": ("forestall.cli.db", "db", "Look at the database; move it to PostgreSQL."),
     "drill": ("forestall.cli.drill", "drill", "Make a real, bounded fault and watch the loop repair it."),
@@ -63,6 +77,13 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [
+            CompletionItem(name, help=line) for name, (_, _, line) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        # Options as click has them; its own list of commands would import every one of them.
+        return found + [one for one in click.Command.shell_complete(self, ctx, incomplete) if one.value not in COMMANDS]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
@@ -70,7 +91,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="forestall")
-def cli() -> None:
+@click.option("--profile", metavar="NAME", help="Which server and token: see `forestall profile`.")
+def cli(*, profile: str | None) -> None:
     """Forestall: measure, see trouble coming, fix it, prove it."""
 
 
