@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from forestall.server.people.models import Person
 from forestall.server.people.signin_models import SignInEvent, SignInEventKind
-from forestall.server.people.signin_sessions import session_seen
+from forestall.server.people.signin_sessions import SessionStore, session_seen
 
 KEPT = timedelta(days=400)
 """Events are personal data: older ones go when the person's next one comes."""
@@ -81,6 +81,7 @@ def connect() -> None:
 def _signed_in(request: HttpRequest, user: Person, **_: Any) -> None:
     # On the list from its first moment: a session that was never used yet can be ended too.
     session_seen(request=request, now=timezone.now(), by_hand=True)
+    SessionStore.clear_expired()
     note(person=user, kind=SignInEventKind.IN, detail=methods_of(request, user), request=request)
 
 

@@ -36,6 +36,9 @@ WHILE_FACTOR_IS_MISSING = frozenset(
         "mfa_activate_totp",
         "mfa_add_webauthn",
         "mfa_view_recovery_codes",
+        # Whoever signs in by nothing else confirms by it who they are.
+        "openid_connect_login",
+        "openid_connect_callback",
     }
 )
 """All that somebody reaches whose role needs a second factor, before they set one up."""
@@ -57,7 +60,13 @@ class ProxyMiddleware:
             if said["HTTP_X_FORWARDED_PROTO"].strip().lower() == "https":
                 # What SECURE_PROXY_SSL_HEADER looks at: set by us alone.
                 request.META["HTTP_X_FORWARDED_PROTO"] = "https"
-        return self._get_response(request)
+        response = self._get_response(request)
+        if request.is_secure():
+            # Here, outside of what sets them.
+            for name in (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME):
+                if name in response.cookies:
+                    response.cookies[name]["secure"] = True
+        return response
 
     def _is_trusted(self, address: str) -> bool:
         try:
@@ -88,12 +97,7 @@ class SignInMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.user.is_authenticated:
             self._look_at_session(request)
-        response = self._get_response(request)
-        if request.is_secure():
-            for name in (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME):
-                if name in response.cookies:
-                    response.cookies[name]["secure"] = True
-        return response
+        return self._get_response(request)
 
     def _look_at_session(self, request: HttpRequest) -> None:
         now = timezone.now()
@@ -118,7 +122,9 @@ class SignInMiddleware:
         person = request.user
         where = request.resolver_match.view_name if request.resolver_match else ""
         # Programs come with tokens, never with a session: the API asks for itself.
-        if not person.is_authenticated or where in WHILE_FACTOR_IS_MISSING or where.startswith("api"):
+        if not person.is_authenticated or where.startswith("api"):
+            return None
+        if where in WHILE_FACTOR_IS_MISSING and request.GET.get("process") != "connect":
             return None
         if not mfa_is_required(person=person) or has_second_factor(person=person):
             return None

@@ -30,7 +30,14 @@ from forestall.server.people.models import Person
 from forestall.server.people.roles import Role
 from forestall.server.people.services import person_create
 from forestall.server.people.signin_models import SignInEvent, SignInEventKind
-from forestall.server.people.signin_policy import SignInPolicyError, discover, provider_add, provider_remove
+from forestall.server.people.signin_policy import (
+    SignInPolicyError,
+    discover,
+    mfa_policy_set,
+    provider_add,
+    provider_remove,
+)
+from forestall.server.people.signin_settings import PublicUrl
 
 SECRET = "a client secret of the provider's"
 
@@ -356,6 +363,22 @@ def test_whoever_has_no_password_confirms_at_the_provider(provider, ada):
         by_acme(provider, "sub-1", browser=browser, anew="1")
         assert provider.asked()[-1]["prompt"] == "login"
         assert browser.get("/accounts/2fa/totp/activate/").status_code == 200
+
+
+def test_whoever_lacks_a_factor_confirms_at_the_provider_but_links_nothing(provider, ada):
+    provider.knows("sub-1", email="ada@example.org", email_verified=True)
+    browser = by_acme(provider, "sub-1")
+    mfa_policy_set(role=Role.OWNER, required=True)
+    assert browser.get("/")["Location"] == "/account/secure/"
+    assert browser.get("/accounts/oidc/acme/login/?process=connect")["Location"] == "/account/secure/"
+    by_acme(provider, "sub-1", browser=browser, anew="1")
+    assert browser.get("/accounts/2fa/totp/activate/").status_code == 200
+
+
+def test_the_provider_is_told_the_public_address(provider, ada, settings):
+    settings.PUBLIC_URL = PublicUrl("https", "forestall.example.org")
+    query = parse_qs(urlsplit(leave(Browser())).query)
+    assert query["redirect_uri"] == ["https://forestall.example.org/accounts/oidc/acme/login/callback/"]
 
 
 def test_links_to_a_provider_cannot_say_what_is_asked_of_it(provider, ada):

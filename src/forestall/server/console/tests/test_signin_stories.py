@@ -422,3 +422,42 @@ def test_events_are_kept_for_400_days(ada):
     with time_machine.travel(datetime(2027, 3, 1, tzinfo=UTC), tick=False):
         sign_in("ada")
     assert SignInEvent.objects.filter(person=ada).count() == 1
+
+
+# --- behind a proxy, and what is swept -----------------------------------------------------------------------------
+
+
+def test_over_https_cookies_are_for_https_alone(ada, settings):
+    settings.TRUSTED_PROXIES = ["127.0.0.1"]
+    browser = sign_in("ada", REMOTE_ADDR="127.0.0.1", HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_FOR="192.0.2.7")
+    for name in ("sessionid", "csrftoken", "forestall_known"):
+        assert browser.answer.cookies[name]["secure"], name
+        assert browser.answer.cookies[name]["samesite"] == "Lax"
+    assert browser.answer.cookies["sessionid"]["httponly"]
+    assert SignInEvent.objects.filter(person=ada).first().address == "192.0.2.7"
+    # A header that no trusted proxy sent makes nothing secure.
+    settings.TRUSTED_PROXIES = []
+    plain = sign_in("ada", HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_FOR="192.0.2.7")
+    assert not plain.answer.cookies["sessionid"]["secure"]
+    assert SignInEvent.objects.filter(person=ada).first().address == "127.0.0.1"
+
+
+def test_expired_sessions_are_swept_at_the_next_sign_in(ada):
+    with time_machine.travel(datetime(2026, 11, 1, tzinfo=UTC), tick=False):
+        sign_in("ada")
+    with time_machine.travel(datetime(2026, 11, 24, tzinfo=UTC), tick=False):
+        sign_in("ada")
+        assert Session.objects.count() == 1
+        assert len(sessions_of(person=ada)) == 1
+
+
+def test_sign_in_leads_on_to_where_one_wanted_to_be_and_nowhere_else(ada):
+    for asked, reached in (
+        ("/devices/?site=1", "/devices/?site=1"),
+        ("https://evil.example/", "/"),
+        ("//evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+    ):
+        browser = Browser()
+        form = {"login": "ada", "password": PASSWORD, "next": asked}
+        assert browser.post("/accounts/login/", form)["Location"] == reached, asked

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialApp, SocialLogin, SocialToken
 from allauth.socialaccount.providers.base import ProviderException
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
+from django.conf import settings
 from django.http import HttpRequest
 
 SIGNED_BY = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -26,6 +28,11 @@ class CheckedAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
 
     nonce: str = ""
     """Set by the callback from what was remembered when the person left."""
+
+    def get_callback_url(self, request: HttpRequest, app: SocialApp) -> str:
+        """By the console's public address, where there is one: the address that the provider was told."""
+        address = str(super().get_callback_url(request, app))
+        return address if settings.PUBLIC_URL is None else f"{settings.PUBLIC_URL}{urlsplit(address).path}"
 
     def complete_login(self, request: HttpRequest, app: SocialApp, token: SocialToken, **more: Any) -> SocialLogin:
         """Who signed in. SsoRefusedError when the answer is not the one to our question."""
