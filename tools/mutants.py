@@ -129,6 +129,7 @@ def copied(place: Path) -> Path:
     """A copy of the sources."""
     ignored = shutil.ignore_patterns("__pycache__", "static", "bundle")
     shutil.copytree(ROOT / "src", place / "src", ignore=ignored)
+    shutil.copytree(ROOT / "docs", place / "docs", ignore=shutil.ignore_patterns("images"))
     shutil.copy(ROOT / "pyproject.toml", place / "pyproject.toml")
     return place
 

@@ -363,6 +363,8 @@ def _on_record(client: Client, now: datetime) -> None:
             "root_keys": sorted(content.root.keys),
             "operator_keys": sorted(content.operator.keys),
             "catalogue_keys": sorted(content.catalogue.keys),
+            "limits": msgspec.to_builtins(content.limits),
+            "single_signature_devices": content.single_signature_devices,
             "expires_at": root.expires_at,
             "by": root.installed_by,
         }
