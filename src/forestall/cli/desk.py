@@ -153,40 +153,6 @@ def devices(*, name: str | None, approve: bool, revoke: str | None, status: str 
 
 
 @click.command()
-@click.argument("name", required=False)
-@click.option("--timezone", help="IANA name of NAME's time zone: Europe/Berlin.")
-@click.option("--country", help="NAME's country (DE, GB, …): its public holidays do not count. Empty: none.")
-@click.option("--region", help="NAME's region (BY, ENG, …).")
-@as_json_option
-def clients(*, name: str | None, as_json: bool, **place: str | None) -> int:
-    """List clients; say where the one called NAME is.
-
-    SLA clocks count working hours in a client's time zone, without its public holidays.
-
-    \b
-    forestall clients "My organisation" --timezone Europe/Berlin --country DE --region BY
-    """
-    api = Api.connect()
-    found = everything(api, "/clients")
-    changed = {key: value for key, value in place.items() if value is not None}
-    if name:
-        found = [one for one in found if name in {one["id"], one["name"]}]
-        if not found:
-            raise CommandError(f"no client is called {name!r}")
-    if changed:
-        if len(found) != 1 or not name:
-            raise click.UsageError("name the client whose place is to be set")
-        now = {key: found[0][key] for key in ("timezone", "country", "region")}
-        found = [api.post(f"/clients/{found[0]['id']}/place", now | changed)]
-    if as_json:
-        print_json(found)
-        return 0
-    rows = [(one["name"], one["timezone"], one["country"] or "no holidays", one["region"]) for one in found]
-    print_table(("Client", "Time zone", "Country", "Region"), rows, empty="No clients yet.")
-    return 0
-
-
-@click.command()
 @click.option("--device", help="Only this device (name or id).")
 @click.option("--kind", help="Only this kind, such as disk_space.")
 @click.option("--status", type=click.Choice(WORST_FIRST), help="Only this answer.")
