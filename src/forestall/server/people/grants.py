@@ -112,14 +112,6 @@ def grant_take(*, grant: Grant, scope: Scope, now: datetime) -> None:
     grant.delete()
 
 
-def can_give(*, role: Role | CustomRole, place: Place, scope: Scope) -> bool:
-    """Whether ``scope`` holds all that the role would give there: what a form offers."""
-    powers = dict.fromkeys(permissions_of(role), place)
-    return rules.within(place, scope.place(Permission.PEOPLE_CHANGE)) and not rules.exceeding(
-        powers=powers, giver=scope
-    )
-
-
 def can_take(*, grant: Grant, scope: Scope, now: datetime) -> bool:
     """Whether ``scope`` may take it away: what a page offers."""
     try:

@@ -22,6 +22,7 @@ from forestall.server.people.persons import (
     person_change,
     person_deactivate,
     person_invite,
+    sessions_end,
     token_revoke,
 )
 from forestall.server.people.queries import explain, scope_of, token_row
@@ -340,6 +341,49 @@ def test_a_record_needs_the_transaction_of_its_act():
         )
 
 
+def test_what_changes_nothing_leaves_nothing(ada, bob, bakery):
+    person_change(person=bob, display_name="", email="", scope=scope(ada), now=NOW)
+    person_activate(person=bob, scope=scope(ada), now=NOW)
+    person_deactivate(person=bob, scope=scope(ada), now=NOW)
+    person_deactivate(person=bob, scope=scope(ada), now=NOW)
+    assert [one["after"] for one in told(bakery)] == [{"active": False}]
+    person_activate(person=bob, scope=scope(ada), now=NOW)
+    role = role_create(name="Night watch", permissions=[Permission.TICKET_VIEW], scope=scope(ada), now=NOW)
+    give(ada, bob, role=role, client=bakery)
+    before = len(told(bakery))
+    role_change(role=role, description="Looks.", scope=scope(ada), now=NOW)
+    assert len(told(bakery)) == before
+
+
+def test_what_cannot_be_is_refused_with_its_value(ada, bob, bakery, clinic):
+    ward = clinic.sites.get()
+    with pytest.raises(PeopleError, match="Ward is no site of Bakery"):
+        give(ada, bob, client=bakery, site=ward)
+    with pytest.raises(PeopleError, match="email: Enter a valid email address"):
+        person_change(person=bob, email="not an address", scope=scope(ada), now=NOW)
+    with pytest.raises(PeopleError, match="your own second factors"):
+        factors_reset(person=ada, scope=scope(ada), now=NOW)
+    person_deactivate(person=bob, scope=scope(ada), now=NOW)
+    with pytest.raises(PeopleError, match="bob is switched off"):
+        password_link(person=bob, scope=scope(ada), now=NOW)
+
+
+def test_lost_factors_are_taken_away_and_sessions_ended(ada, mia, bob, bakery, client):
+    client.force_login(bob)
+    assert client.get("/reports/").status_code == 200
+    with pytest.raises(Person.DoesNotExist):
+        sessions_end(person=ada, scope=scope(mia), now=NOW)
+    sessions_end(person=bob, scope=scope(ada), now=NOW)
+    assert client.get("/reports/").status_code == 302
+    assert factors_reset(person=bob, scope=scope(ada), now=NOW) == 0
+    assert told(bakery)[-1]["what"] == "second factor"
+
+
+def test_the_product_itself_gives_without_end(bob, bakery, clinic):
+    grant_give(person=bob, role=Role.OWNER, scope=SYSTEM, now=NOW)
+    assert scope(bob).everywhere(Permission.PEOPLE_CHANGE)
+
+
 # --- roles of one's own -----------------------------------------------------------------------------------------
 
 
@@ -420,6 +464,19 @@ def test_why_somebody_may_or_may_not(ada, mia, bob, bakery, clinic):
 
     bob = person_deactivate(person=bob, scope=scope(ada), now=NOW)
     assert why(bob, Permission.EVIDENCE_VIEW, bakery).why == "bob is switched off and may do nothing."
+
+
+def test_a_staff_role_of_a_clients_own_person_is_told_for_what_it_is(ada, bakery):
+    carol = person_create(username="carol", password="a long password", role=Role.TECHNICIAN, client=bakery)
+    Person.objects.filter(pk=carol.pk).update(home_client=bakery)
+    carol.refresh_from_db()
+    answer = explain(
+        person=carol, permission=Permission.TICKET_WORK, client=bakery, site=None, scope=scope(ada), now=NOW
+    )
+    assert not answer.may
+    assert answer.why == "carol is a client's own person: a role of staff gives them nothing."
+    holders = queries.holders(permission=Permission.TICKET_WORK, client=bakery.pk, now=NOW)
+    assert [one.username for one in holders] == ["ada"]
 
 
 def test_what_is_given_elsewhere_is_not_told(ada, mia, bob, bakery, clinic):
