@@ -193,5 +193,14 @@ def test_a_role_needs_a_permission_and_does_not_mix_the_sides():
         )
 
 
+def test_a_role_holds_no_more_than_its_maker_everywhere():
+    maker = scope_with([({Permission.PEOPLE_CHANGE, Permission.TICKET_VIEW}, EVERYWHERE)])
+    before = frozenset({Permission.TICKET_WORK})
+    for permissions in (frozenset({Permission.TICKET_WORK}), frozenset({Permission.TICKET_VIEW})):
+        with pytest.raises(ExceedsError, match=r"ticket\.work at the whole installation"):
+            rules.role_check(permissions=permissions, before=before, giver=maker)
+    rules.role_check(permissions=frozenset({Permission.TICKET_VIEW}), before=frozenset(), giver=maker)
+
+
 def test_every_permission_has_its_words():
     assert set(PERMISSION_WORDS) == set(Permission)
