@@ -13,6 +13,7 @@ from ninja.parser import Parser
 
 BODY_BYTES = 1 << 20
 """How large a body may be where a route says nothing else."""
+DRAINED, CHUNK = 1 << 24, 1 << 16
 DEPTH = 32
 """How many lists and objects may lie inside each other."""
 NODES = 50_000
@@ -49,6 +50,7 @@ def read_body(request: HttpRequest, *, most: int) -> Any:
         raise BodyError(415, "Wrong encoding", f"Content-Encoding: {encoding[:40]!r} is not taken; send it as it is.")
     length = request.headers.get("Content-Length", "") or "0"
     if length.isdecimal() and (len(length) > 12 or int(length) > most):
+        _drain(request)
         raise BodyError(413, "Too large", f"A request's body may have {most:,} bytes here, not {length[:12]}.")
     body = request.body
     if not body:
@@ -59,6 +61,16 @@ def read_body(request: HttpRequest, *, most: int) -> Any:
     if kind != JSON:
         raise BodyError(415, "Wrong content type", f"Content-Type: {kind[:80]!r} is not taken; send {JSON}.")
     return parse(body)
+
+
+def _drain(request: HttpRequest) -> None:
+    # Whoever still sends when the connection closes never sees the answer. Read on for a while, and keep nothing.
+    try:
+        for _ in range(DRAINED // CHUNK):
+            if not request.read(CHUNK):
+                return
+    except OSError:
+        return  # they have given up
 
 
 def parse(body: bytes) -> Any:

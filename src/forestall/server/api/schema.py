@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import Any, Self
 
 import ninja
@@ -25,12 +26,12 @@ class Schema(ninja.Schema):
         # Takes the place of ninja's validator of that name, which reads attributes of models in the same way.
         if isinstance(values, dict) and ANSWER not in (info.context or {}):
             known = {field.alias or name for name, field in cls.model_fields.items()}
-            unknown = sorted(str(name)[:80] for name in values.keys() - known)
-            if unknown:
+            if not known >= values.keys():
+                unknown = nsmallest(10, (str(name)[:80] for name in values.keys() - known))
                 raise PydanticCustomError(
                     "unknown_field",
                     "unknown field {unknown}; known: {known}",
-                    {"unknown": ", ".join(map(repr, unknown[:10])), "known": ", ".join(sorted(known))},
+                    {"unknown": ", ".join(map(repr, unknown)), "known": ", ".join(sorted(known))},
                 )
             return handler(values)
         return handler(DjangoGetter(values, cls, info.context))

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from forestall.server.console import parts
+from forestall.server.console import parts, words
 from forestall.server.console.access import SIGNED_IN, PageRequest, page
 from forestall.server.console.parts import Column, Empty, Row, Table
 from forestall.server.console.shell import render_page
@@ -119,18 +119,16 @@ def _table(request: PageRequest, now: datetime) -> Table:
             Column("Where"),
             Column("Last used"),
             Column("Made"),
-            Column("", ""),
         ],
         rows=[
             Row(
                 [
                     row.name,
-                    _state(row, now),
+                    format_html("{}{}", _state(row, now), _revoke(request, row) if row.revoked_at is None else ""),
                     _may(row),
                     str(row.site or row.client or "wherever you may"),
                     parts.moment(row.last_used_at, now),
                     parts.moment(row.created_at, now),
-                    _revoke(request, row) if row.revoked_at is None else "",
                 ]
             )
             for row in tokens_own(scope=request.scope)
@@ -150,7 +148,9 @@ def _state(row: ApiToken, now: datetime) -> parts.Html:
 def _may(row: ApiToken) -> parts.Html:
     if not row.permissions:
         return "all that you may"
-    return format_html('<span title="{}">{}</span>', ", ".join(row.permissions), f"{len(row.permissions)} permissions")
+    return format_html(
+        '<span title="{}">{}</span>', ", ".join(row.permissions), words.plural(len(row.permissions), "permission")
+    )
 
 
 def _revoke(request: PageRequest, row: ApiToken) -> SafeString:

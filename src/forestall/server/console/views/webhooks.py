@@ -62,7 +62,14 @@ def webhooks(request: PageRequest) -> HttpResponse:
             ),
         ),
     }  # fmt: skip
-    return render_page(request, "webhooks", context, section="webhooks", title="Webhooks")
+    return render_page(
+        request,
+        "webhooks",
+        context,
+        section="webhooks",
+        title="Webhooks",
+        data_at=max((one.last_success_at for one in found if one.last_success_at), default=None),
+    )
 
 
 @page(permission=Permission.CLIENT_CHANGE, methods=("GET", "HEAD", "POST"), fresh=True)
@@ -152,7 +159,10 @@ def _show(request: PageRequest, row: Webhook, secret: str) -> HttpResponse:
         "kept": KEPT.days,
         "table": _log(request, row, found, may=may and active),
     }
-    response = render_page(request, "webhook", context, section="webhooks", title=row.name, live=not secret)
+    newest = max((one.tried_at or one.made_at for one in found), default=None)
+    response = render_page(
+        request, "webhook", context, section="webhooks", title=row.name, live=not secret, data_at=newest
+    )
     if secret:
         response["Cache-Control"] = "no-store"
     return response
@@ -167,7 +177,7 @@ def _log(request: PageRequest, row: Webhook, found: list[Delivery], *, may: bool
         rows=[
             Row(
                 [
-                    parts.text(one.event, "sent again" if one.again_of_id else ""),
+                    parts.text(one.event, one.error or ("sent again" if one.again_of_id else "")),
                     parts.status(DELIVERIES[DeliveryState(one.state)], one.get_state_display()),
                     parts.moment(one.made_at, now),
                     str(one.attempts),
@@ -184,9 +194,7 @@ def _log(request: PageRequest, row: Webhook, found: list[Delivery], *, may: bool
 
 
 def _answer(one: Delivery) -> parts.Html:
-    if one.error:
-        return parts.text(one.error, f"HTTP {one.status}" if one.status else "")
-    return f"HTTP {one.status}" if one.status else parts.none("no attempt yet", "–")
+    return f"HTTP {one.status}" if one.status else parts.none("none came", "–")
 
 
 def _repeat(request: PageRequest, one: Delivery) -> SafeString:
