@@ -182,6 +182,23 @@ def test_a_window_is_planned_in_plain_words_changed_and_ended(ada, ashdown):
     assert sorted(kinds) == ["changed", "made", "removed"]
 
 
+def test_a_window_for_one_device_begins_at_its_client_or_at_the_device(ada, fleet):
+    device = fleet.devices[0]
+    assert device.name not in page(ada, "/windows/new")
+    assert device.name in page(ada, f"/windows/new?client={device.client_id}")
+    address = f"/windows/new?device={device.pk}"
+    assert f'value="{device.pk}" selected' in page(ada, address)
+    asked = {"site": str(device.site_id), "device": str(device.pk), "name": "w", "starts_on": "2027-03-07",
+             "starts_at": "01:30", "length": "5 min", "repeat": "once", "notice_hours": "0", "nth": "1"}  # fmt: skip
+    assert ada.post(address, asked).status_code == 302
+    assert MaintenanceWindow.objects.visible_to(SYSTEM).get().device_id == device.pk
+    other = next(one for one in fleet.devices if one.site_id != device.site_id)
+    refused = ada.post(address, {**asked, "device": str(other.pk)}).content.decode()
+    assert 'class="error"' in refused
+    assert MaintenanceWindow.objects.visible_to(SYSTEM).count() == 1
+    assert ada.get("/windows/new?device=bogus").status_code == 404
+
+
 def test_a_route_is_tried_and_a_rule_says_who_gets_the_ticket(ada, ashdown, monkeypatch):
     sent: list[str] = []
     monkeypatch.setattr(routes.route_test, "__kwdefaults__", {"send": lambda url, *_: sent.append(url) or True})

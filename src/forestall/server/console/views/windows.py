@@ -346,16 +346,19 @@ def window_new(request: PageRequest) -> HttpResponse:
     ]
     wanted, only = request.GET.get("site", ""), request.GET.get("client", "")
     offered = [site for site in sites if not only or str(site.client_id) == only] or sites
-    chosen = next((site for site in sites if str(site.pk) == (request.POST.get("site") or wanted)), None)
     device = request.GET.get("device", "")
+    if device and not wanted:
+        wanted = str(inventory.devices(scope=scope).get(pk=_uuid(device)).site_id)
+    chosen = next((site for site in sites if str(site.pk) == (request.POST.get("site") or wanted)), None)
+    listed = [chosen] if chosen else offered if only else []
     initial = {
         "site": str(chosen.pk) if chosen else "", "device": device, "starts_on": next_sunday(now.date()),
         "starts_at": "22:00", "length": "2 h", "repeat": "weekly", "days": ["SU"], "notice_hours": 48,
     }  # fmt: skip
     posted = request.method == "POST"
-    form = WindowForm(
-        request.POST if posted else None, sites=offered, devices=_devices(scope, chosen, offered), initial=initial
-    )
+    form = WindowForm(request.POST if posted else None, sites=offered, devices=_devices(scope, listed), initial=initial)
+    if not listed:
+        form.fields["device"].help_text = "For one device, begin at its client: /clients/, Windows, Plan a window."
     if posted and form.is_valid() and chosen is not None:
         asked = form.cleaned_data
         try:
@@ -382,11 +385,12 @@ def window_new(request: PageRequest) -> HttpResponse:
     return render_page(request, "window_form", context, section="windows", title="Plan a window", live=False)
 
 
-def _devices(scope: Scope, chosen: Site | None, offered: list[Site]) -> list[tuple[str, str]]:
-    """The devices of the chosen site; of all that are offered while none is chosen."""
-    wanted = [chosen] if chosen else offered
-    found = inventory.devices(scope=scope).filter(site__in=[site.pk for site in wanted]).order_by("name")[:500]
-    return [(str(one.pk), one.name if chosen else f"{one.name} · {one.site.name}") for one in found]
+def _devices(scope: Scope, sites: Sequence[Site]) -> list[tuple[str, str]]:
+    """The devices of these sites, by name."""
+    if not sites:
+        return []
+    found = inventory.devices(scope=scope).filter(site__in=[site.pk for site in sites]).order_by("name")[:500]
+    return [(str(one.pk), one.name if len(sites) == 1 else f"{one.name} · {one.site.name}") for one in found]
 
 
 def _device_of(scope: Scope, site: Site, typed: str) -> UUID | None:
