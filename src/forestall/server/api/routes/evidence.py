@@ -20,6 +20,7 @@ from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.log_key import log_key_read
 from forestall.server.evidence.models import Entry
 from forestall.server.home import current_home
+from forestall.server.people.models import Client
 from forestall.server.people.scope import Permission
 from forestall.server.runbooks.queries import root_envelope
 
@@ -93,6 +94,9 @@ def log_list(request: ApiRequest) -> list[dict[str, Any]]:
 )
 def bundle_download(request: ApiRequest, client: UUID | None = None) -> StreamingHttpResponse:
     scope = request.scope
+    if client is not None:
+        # A removed client's evidence stays, and can be had.
+        Client.objects.visible_to(scope, by=Permission.EVIDENCE_VIEW).get(pk=client)
     lines = bundle_lines(
         scope=scope,
         client_id=client,

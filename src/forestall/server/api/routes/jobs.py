@@ -209,7 +209,7 @@ def job_events(request: ApiRequest, job_id: UUID) -> Any:
 )
 def job_sign(request: ApiRequest, job_id: UUID, body: EnvelopeIn) -> dict[str, Any]:
     scope = request.scope
-    queries.jobs(scope=scope).get(pk=job_id)
+    scope.require(Permission.JOB_PREPARE, on=queries.jobs(scope=scope).get(pk=job_id))
     return _job(services.job_submit_signed(scope=scope, envelope=envelope_of(body), now=current_time()))
 
 
