@@ -51,7 +51,9 @@ class Installation:
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESTALL_")}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FORESTALL_", "PYTEST_"))
+        }
         return {
             **inherited,
             "FORESTALL_HOME": str(self.home),

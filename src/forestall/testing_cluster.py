@@ -161,6 +161,8 @@ def _make_owner(folder: Path, password: str, server: subprocess.Popen[bytes]) ->
                 sql.Identifier(OWNER), sql.Literal(owner_password)
             )
         )
+        # To drop the database of an installation that a failed test left running.
+        connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(OWNER)))
     return owner_password
 
 
