@@ -41,6 +41,8 @@ class NavItem:
     href: str
     on_phone: bool = False
     """One of the few that stay at the thumb; the others are behind "More"."""
+    needs: Permission | None = None
+    """Shown to those who hold it; None: to all of the staff."""
 
 
 NAVIGATION = (
@@ -57,6 +59,7 @@ NAVIGATION = (
     NavItem("e", "evidence", "Evidence", "/evidence/"),
     NavItem("o", "people", "People", "/people/"),
     NavItem("h", "webhooks", "Webhooks", "/webhooks/"),
+    NavItem("v", "portal", "Client's portal", "/portal/", needs=Permission.PORTAL_VIEW),
 )
 
 
@@ -128,7 +131,7 @@ def render_page(
     if asked_digest is not None:
         return _private(HttpResponse(render_to_string("console/live.html", context)))
     context |= {
-        "navigation": NAVIGATION,
+        "navigation": [one for one in NAVIGATION if one.needs is None or request.scope.may(one.needs)],
         "theme": theme_of(request),
         "has_bundle": has_bundle(),
         "person": request.person,
