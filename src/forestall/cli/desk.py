@@ -263,12 +263,12 @@ def tickets(
     if title is not None:
         if number is not None:
             raise click.UsageError("--open makes a new ticket: leave the number out")
-        body = {"title": title, "text": text, "urgency": urgency, "requested_by": requested_by}
+        asked_for = {"title": title, "text": text, "urgency": urgency, "requested_by": requested_by}
         if device:
-            body["device"] = find_device(api, device)["id"]
+            asked_for["device"] = find_device(api, device)["id"]
         if site:
-            body["site"] = _find_site(api, site)["id"]
-        number = int(api.post("/tickets", body)["number"])
+            asked_for["site"] = _find_site(api, site)["id"]
+        number = int(api.post("/tickets", asked_for)["number"])
     if ask_approval and not what:
         raise click.UsageError("--ask-approval needs --what: say what will happen")
     wanted = [(name, value) for name, value in acts.items() if value]
