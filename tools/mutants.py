@@ -72,7 +72,8 @@ class Mutant:
 def mutants(path: str) -> Iterator[Mutant]:
     """Every mutant of a module."""
     tree = ast.parse((ROOT / path).read_text())
-    spared = {id(inner) for node in ast.walk(tree) if is_cosmetic(node) for inner in ast.walk(node)}
+    cosmetic = [part for node in ast.walk(tree) for part in (node, *annotations(node)) if is_cosmetic(part, node)]
+    spared = {id(inner) for node in cosmetic for inner in ast.walk(node)}
     for index, node in enumerate(ast.walk(tree)):
         if id(node) in spared:
             continue
@@ -83,9 +84,16 @@ def mutants(path: str) -> Iterator[Mutant]:
             yield Mutant(path, getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(mutated)))
 
 
-def is_cosmetic(node: ast.AST) -> bool:
-    """What no behaviour hangs on: the wording of messages, and how a class may be constructed."""
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg in {"kw_only", "slots"})
+def annotations(node: ast.AST) -> list[ast.AST]:
+    """The types written at a node."""
+    found = [getattr(node, "returns", None), getattr(node, "annotation", None)]
+    return [one for one in found if one is not None]
+
+
+def is_cosmetic(part: ast.AST, node: ast.AST) -> bool:
+    """What no behaviour hangs on: the wording of messages, types, and how a class may be constructed."""
+    keyword = isinstance(part, ast.keyword) and part.arg in {"kw_only", "slots"}
+    return keyword or isinstance(part, ast.JoinedStr) or part is not node
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, object]]:

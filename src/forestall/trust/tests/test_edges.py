@@ -21,6 +21,7 @@ from forestall.trust.authorise import (
     accept_root,
     authorise_command,
     authorise_job,
+    authorise_order,
     require_sound_runbook,
     require_value,
 )
@@ -144,3 +145,24 @@ def test_the_least_limits_are_sound(world):
     pinned = key_id(public_bytes(world.root_key))
     given = {"current": None, "pinned_key_id": pinned, "now": NOW}
     assert accept_root(envelope=world.signed(least, world.root_key), **given) == least
+
+
+def test_what_a_runbook_leaves_out_is_the_careful_choice():
+    step, parameter = Step(action="x"), Parameter(name="x", kind="text", description="")
+    assert (step.go_on, step.timeout_seconds, step.arguments) == (False, 300, {})
+    assert (parameter.required, parameter.default, parameter.pattern) == (True, None, "")
+    assert (parameter.minimum, parameter.maximum) == (None, None)
+
+
+@pytest.mark.parametrize(("runs", "sound"), [(0, False), (1, True)])
+def test_an_order_runs_once_a_day_at_least(world, runs, sound):
+    envelope = world.signed(world.order(runs_per_day=runs), world.ada)
+    given = {"root": world.root, "runbooks": world.runbooks, "situation": world.situation()}
+    assert holds(authorise_order, envelope=envelope, **given) == sound
+
+
+@pytest.mark.parametrize(("names", "sound"), [(("a",), True), (("A",), False), (("a", "a"), False), (("a", "b"), True)])
+def test_a_parameter_has_one_plain_name(names, sound):
+    parameters = tuple(Parameter(name=one, kind="text", description="") for one in names)
+    runbook = replace(RUNBOOK, parameters=parameters, steps=(Step(action="x"),))
+    assert holds(require_sound_runbook, runbook) == sound

@@ -48,6 +48,7 @@ def test_grace_joins_and_three_share_the_root(world):
     assert "  The role operator signs with 1 of 2 keys (was 1 of 1)." in words
     assert f"  {grace}: signs change for clients a, b, at most 20 devices a statement." in words
     assert "  One operator's signature may name at most 5 devices in a statement; more need two." in words
+    assert not [line for line in words if line.startswith("No key")]
     # And back: she leaves, and her limits with her.
     left = next_root(root, Change(drop={"operator": [name(world.grace)]}, single_signature_devices=None), now=LATER)
     assert left.limits == {}
