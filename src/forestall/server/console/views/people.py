@@ -225,7 +225,7 @@ def _about(one: Person, held: list[Grant], now: datetime, *, factor: bool) -> st
     if not one.is_active:
         return f"Switched off: may nothing. Switched on again, {one.username} would be {may}."
     said = f"{one.username} is {may}" if live else f"{one.username} may do nothing that you see"
-    return f"{said}, signs in {'with' if factor else 'without'} a second factor."
+    return f"{said}. They sign in {'with' if factor else 'without'} a second factor."
 
 
 def _facts(one: Person, held: list[Grant], now: datetime, *, factor: bool) -> list[Fact]:
