@@ -32,9 +32,9 @@ class Webhook(ScopedModel):
     name = models.CharField(max_length=100)
     host = models.CharField(max_length=260)
     """Scheme, name and port of the address: what may be shown."""
-    address = models.TextField()
+    sealed_address = models.TextField()
     """The whole address, sealed: its path or query may be a secret."""
-    secret = models.TextField()
+    sealed_secret = models.TextField()
     """The key of its signatures, sealed."""
     events = models.JSONField(default=list)
     """Names of ``Event``; empty: all."""

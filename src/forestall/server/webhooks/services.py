@@ -61,8 +61,8 @@ def webhook_make(
         client=client,
         name=_name(name),
         host=rules.address_check(url),
-        address=seal(url, purpose=ADDRESS),
-        secret=seal(secret, purpose=SECRET),
+        sealed_address=seal(url, purpose=ADDRESS),
+        sealed_secret=seal(secret, purpose=SECRET),
         events=_events(events),
         created_at=now,
         created_by=scope.who,
@@ -86,7 +86,7 @@ def webhook_change(
     if name is not None:
         row.name = _name(name)
     if url is not None:
-        row.host, row.address = rules.address_check(url), seal(url, purpose=ADDRESS)
+        row.host, row.sealed_address = rules.address_check(url), seal(url, purpose=ADDRESS)
     if events is not None:
         row.events = _events(events)
     row.save()
@@ -99,8 +99,8 @@ def webhook_rotate(*, webhook: Webhook, scope: Scope, now: datetime) -> tuple[We
     """A new secret; the old one signs nothing any more."""
     row = _locked(webhook, scope)
     secret = SECRET_PREFIX + secrets.token_urlsafe(32)
-    row.secret = seal(secret, purpose=SECRET)
-    row.save(update_fields=["secret"])
+    row.sealed_secret = seal(secret, purpose=SECRET)
+    row.save(update_fields=["sealed_secret"])
     _recorded(row, "secret changed", scope, now)
     return row, secret
 
@@ -236,7 +236,7 @@ def _send(delivery: Delivery, now: datetime) -> Outcome:
     # In a thread of the pool: nothing here may touch the database.
     webhook = delivery.webhook
     try:
-        url, secret = unseal(webhook.address, purpose=ADDRESS), unseal(webhook.secret, purpose=SECRET)
+        url, secret = unseal(webhook.sealed_address, purpose=ADDRESS), unseal(webhook.sealed_secret, purpose=SECRET)
     except SealError as error:
         return Outcome(None, 0, str(error)[:300])
     return send(
