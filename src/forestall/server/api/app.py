@@ -62,6 +62,10 @@ class JsonRenderer(BaseRenderer):
 class ForestallApi(NinjaAPI):
     """The API. Answers to GET carry a strong ``ETag``: the state of the thing, a dot, the bytes of the answer."""
 
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self._described: dict[str, dict[str, Any]] = {}
+
     def _get_bound_routers(self) -> list[BoundRouter]:
         """Several files may have methods of one path: ninja would answer all but the first with 405."""
         is_first = self._bound_routers_cache is None
@@ -83,7 +87,11 @@ class ForestallApi(NinjaAPI):
         return str(operation.view_func.__name__)
 
     def get_openapi_schema(self, *, path_prefix: str | None = None, path_params: Any = None) -> Any:
-        return describe(self, self.get_root_path(path_params or {}) if path_prefix is None else path_prefix)
+        """Made once: it takes a second, anybody may ask for it, and it is the same as long as the program runs."""
+        prefix = self.get_root_path(path_params or {}) if path_prefix is None else path_prefix
+        if prefix not in self._described:
+            self._described[prefix] = describe(self, prefix)
+        return self._described[prefix]
 
     def create_response(
         self,
