@@ -1,25 +1,16 @@
-"""What every route needs of a request: the scope, the time, and the page."""
+"""What many routes need of a request: the time, the page, a kind of check."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated
 
-from django.http import HttpRequest
 from ninja import Field, Query
 from pydantic import AfterValidator
 
 from forestall.server.api.paging import DEFAULT, MOST
 from forestall.server.api.schema import Schema
 from forestall.server.checks.kinds import CHECK_KINDS
-from forestall.server.people.scope import Permission, Scope
-
-
-def scope_of_request(request: HttpRequest, permission: Permission) -> Scope:
-    """Who asks; NotAllowedError unless they hold ``permission``. Every route calls this first."""
-    scope: Scope = request.auth  # type: ignore[attr-defined]
-    scope.require(permission)
-    return scope
 
 
 def current_time() -> datetime:
