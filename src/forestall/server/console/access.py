@@ -7,6 +7,7 @@ database, refuses what the scope lacks, and turns "may not see it" and "is not t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ View = Callable[..., HttpResponse]
 DECLARED = "forestall_permission"
 """Attribute of a view that says who may open it."""
 
+DECLARATION = "forestall_declared"
+"""Attribute of a view with all that ``@page`` was told."""
+
 
 class SignedIn:
     """The permission of a page that any signed-in person may open, whatever their role."""
@@ -42,6 +46,16 @@ class Staff:
 
 
 STAFF = Staff()
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What ``@page`` was told about a view: the matrix makes its expectations from it."""
+
+    permission: Permission | SignedIn | Staff
+    change: Permission | None
+    methods: tuple[str, ...]
+    fresh: bool
 
 
 class PageRequest(HttpRequest):
@@ -91,6 +105,7 @@ def page(
                 return render_absent(asked)
 
         setattr(guarded, DECLARED, permission)
+        setattr(guarded, DECLARATION, Declared(permission, change, tuple(methods), fresh))
         return guarded
 
     return declare
