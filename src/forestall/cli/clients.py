@@ -411,6 +411,7 @@ def _spans(spans: list[list[str]]) -> str:
 @click.option("--rule", help="Any RFC 5545 rule, for what --every and --monthly cannot say.")
 @click.option("--purpose", help="What is done in it; the client reads it too.")
 @click.option("--notice", "notice_hours", type=int, metavar="HOURS", help="How long before the client is to know.")
+@click.option("--ask/--no-ask", "needs_approval", default=None, help="The client's own people approve it first.")
 @click.option("--end", is_flag=True, help="End WINDOW for good.")
 @click.option("--yes", is_flag=True, help="Do not ask before ending.")
 @click.option("--days", type=int, default=14, show_default=True, help="How far ahead the list looks.")
@@ -430,6 +431,7 @@ def windows(
     rule: str | None,
     purpose: str | None,
     notice_hours: int | None,
+    needs_approval: bool | None,
     end: bool,
     yes: bool,
     days: int,
@@ -445,7 +447,7 @@ def windows(
     rrule = _rule(every, monthly, rule)
     changed = given(
         starts_on=first, starts_at=starts_at, minutes=minutes(lasts) if lasts else None, rrule=rrule, purpose=purpose,
-        notice_hours=notice_hours,
+        notice_hours=notice_hours, needs_approval=needs_approval,
     )  # fmt: skip
     if window is None:
         if changed or plan or end:
@@ -542,6 +544,9 @@ def _print_window(one: dict[str, Any], *, as_json: bool) -> int:
         console().print(f"Ended by {one['ended_by']}.", markup=False)
     else:
         console().print(f"Opens {ago(one['next_start'])}." if one["next_start"] else "It does not open any more.")
+    if one["needs_approval"]:
+        answer = f"{one['answer']} by {one['answered_by']}" if one["answer"] else "no answer of the client yet"
+        console().print(f"  {answer}{f': {reason}' if (reason := one['answer_reason']) else ''}", markup=False)
     for note in one["clock_changes"][:4]:
         console().print(f"  {note}", markup=False)
     return 0

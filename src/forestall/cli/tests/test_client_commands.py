@@ -109,6 +109,7 @@ def test_a_window_is_planned_found_changed_and_ended(ada):
     assert "every Wednesday and Sunday from 02:30 for 1 h 30 min, Europe/Berlin" in out
     assert "Patches" in said("windows", "--client", "Acme")
     assert "on the second Tuesday of each month" in said("windows", "Patches", "--monthly", "2-tu")
+    assert "no answer of the client yet" in said("windows", "Patches", "--ask")
     assert "nothing was changed" in refused("windows", "Patches", "--end")
     assert "Ended by ada." in said("windows", "Patches", "--end", "--yes")
     assert MaintenanceWindow.objects.visible_to(SYSTEM).exclude(ended_at=None).count() == 1

@@ -109,6 +109,9 @@ def test_a_window_is_planned_changed_and_ended(ada: Caller, world: World) -> Non
     times = ada.does("GET", f"/window-times?days=400&client={world.acme.pk}")
     assert len(times) > 100
     assert times[0]["window"] == window["id"]
+    proposed = ada.does("PATCH", at, {"needs_approval": True})
+    assert (proposed["needs_approval"], proposed["answer"]) == (True, "")
+    assert ada.does("GET", f"/window-times?days=400&client={world.acme.pk}") == [], "a proposal opens nothing"
     assert [one["id"] for one in ada.does("GET", f"/windows?device={world.web.pk}")["items"]] == [window["id"]]
     assert ada.does("POST", f"{at}/end")["ended_by"] == "ada"
     assert ada.does("GET", "/windows")["items"] == []

@@ -174,12 +174,14 @@ def test_a_window_is_planned_in_plain_words_changed_and_ended(ada, ashdown):
     window.refresh_from_db()
     assert window.rrule == "FREQ=MONTHLY;BYDAY=2TU"
     assert "On the second Tuesday of each month" in words(page(ada, "/windows/"))
+    assert ada.post(f"/windows/{window.pk}/", {**changed, "needs_approval": "on"}).status_code == 302
+    assert "no answer yet" in words(page(ada, f"/windows/{window.pk}/"))
     assert "Patch night" in page(ada, f"/clients/{ashdown.pk}/windows/")
     ada.post(f"/windows/{window.pk}/", {"act": "end"}, follow=True)
     assert "Patch night" not in page(ada, "/windows/")
     assert "Ended by ada" in words(page(ada, f"/windows/{window.pk}/"))
     kinds = [entry.payload["act"] for entry in Entry.objects.visible_to(SYSTEM).filter(kind="window:changed")]
-    assert sorted(kinds) == ["changed", "made", "removed"]
+    assert sorted(kinds) == ["changed", "changed", "made", "removed"]
 
 
 def test_a_window_for_one_device_begins_at_its_client_or_at_the_device(ada, fleet):

@@ -349,9 +349,10 @@ class WindowForm(PlainForm):
         help_text="How long before its first time the client is to know.",
     )
     needs_approval = forms.BooleanField(
-        label="The client has to approve it",
+        label="The client approves it first",
         required=False,
-        help_text="Until it has, in its portal, this is a proposal: nothing is muted. A change asks anew.",
+        help_text="Until its own people have said yes in the portal it is a proposal: nothing waits for it. "
+        "A change asks them anew.",
     )
 
     def __init__(

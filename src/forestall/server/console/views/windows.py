@@ -20,7 +20,7 @@ from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.calendar.queries import Upcoming, window_rule
 from forestall.server.calendar.recurrence import clock_change_notes, overlaps, recurrence_words
 from forestall.server.calendar.rules import CalendarError
-from forestall.server.calendar.windows import Window, next_window
+from forestall.server.calendar.windows import Window, next_window, window_counts
 from forestall.server.clients import queries as clients
 from forestall.server.console import parts, words
 from forestall.server.console.access import PageRequest, page
@@ -93,8 +93,10 @@ def _uuid(typed: str) -> UUID:
 def _agenda_in_words(times: Sequence[Upcoming], now: datetime, ahead: int) -> parts.Html:
     if not times:
         return f"No window opens in the next {ahead} days: alerts come at any time."
-    open_now = [one for one in times if one.occurrence.start <= now]
-    upcoming = next((one for one in times if one.occurrence.start > now), None)
+    counting = [one for one in times if _counts(one.window)]
+    waiting = {one.window.pk for one in times if one.window.needs_approval and not one.window.answer}
+    open_now = [one for one in counting if one.occurrence.start <= now]
+    upcoming = next((one for one in counting if one.occurrence.start > now), None)
     said: list[parts.Html] = []
     if open_now:
         names = words.listing([f"{one.window.name} at {one.window.site.client.name}" for one in open_now])
@@ -109,6 +111,10 @@ def _agenda_in_words(times: Sequence[Upcoming], now: datetime, ahead: int) -> pa
                 window.site.client.name,
                 words.clock_time(upcoming.occurrence.start, now, window.site.zone),
             )
+        )
+    if waiting:
+        said.append(
+            f"{words.plural(len(waiting), 'window')} {words.does(len(waiting), 'wait')} for the client's answer"
         )
     return format_html("{}.", parts.joined(said, separator="; "))
 
@@ -158,7 +164,17 @@ def agenda_table(
 
 def answer_words(window: MaintenanceWindow) -> parts.Html:
     """What the client said to a window."""
-    return parts.none("the client was not asked", "not asked")
+    if not window.needs_approval:
+        return parts.none("it counts without the client's answer", "not asked")
+    if window.answer == "approved":
+        return parts.status("pass", f"approved by {window.answered_by}")
+    if window.answer == "declined":
+        return parts.text(parts.status("fail", f"declined by {window.answered_by}"), window.answer_reason)
+    return parts.status("unknown", "no answer yet")
+
+
+def _counts(window: MaintenanceWindow) -> bool:
+    return window_counts(needs_approval=window.needs_approval, answer=window.answer)
 
 
 def _day(one: Upcoming) -> str:
@@ -169,7 +185,9 @@ def _local_span(one: Upcoming, now: datetime, *, with_day: bool) -> parts.Html:
     zone = ZoneInfo(one.window.site.zone)
     start, end = one.occurrence.start.astimezone(zone), one.occurrence.end.astimezone(zone)
     until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%a %H:%M}"
-    tag = parts.tag("open now", "accent") if one.occurrence.start <= now else ""
+    tag: parts.Html = parts.tag("open now", "accent") if one.occurrence.start <= now else ""
+    if not _counts(one.window):
+        tag = parts.tag("declined" if one.window.answer else "proposed", "warn")
     return parts.text(
         format_html("{}{} to {} {}", f"{start:%a %-d %b}, " if with_day else "", f"{start:%H:%M}", until, tag),
         one.window.site.zone,
