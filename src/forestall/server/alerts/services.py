@@ -34,9 +34,9 @@ def alert_follow(*, change: CheckChange, now: datetime) -> Alert | None:
 
     Follows the check as it is, not as it was at the change: when events come late, the newest answer counts.
     """
-    check = (
-        Check.objects.visible_to(ALERTS).select_related("device__client", "device__site").get(pk=change.check_row_id)
-    )
+    # The check's row is the lock: an event and the clock may look at the same alert at once.
+    checks = Check.objects.visible_to(ALERTS).select_for_update(of=("self",), no_key=True)
+    check = checks.select_related("device__client", "device__site").get(pk=change.check_row_id)
     alert = _follow(check, now, look_again=False)
     if check.kind == OFFLINE_KIND and Status(check.status) is Status.PASS:
         _release_after_offline(check.device, now)
@@ -181,6 +181,7 @@ def _look_again(pk: int, now: datetime) -> bool:
         Alert.objects.visible_to(ALERTS)
         .exclude(state=AlertState.CLEARED)
         .select_related("check_row__device__client", "check_row__device__site", "device__client")
+        .select_for_update(of=("check_row",), no_key=True)
         .filter(pk=pk)
         .first()
     )

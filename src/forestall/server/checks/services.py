@@ -321,6 +321,7 @@ def target_accept(*, check: Check, scope: Scope, reason: str, now: datetime) -> 
     """Accept a target as it is, with the reason: it passes from now on. NotAcceptableError, NotAllowedError."""
     row: Check = Check.objects.visible_to(scope).select_related("device__client", "device__site").get(pk=check.pk)
     scope.require(Permission.CHECK_CHANGE, on=row)
+    _take_turn(row.device_id)
     if not kind_of(row.kind).acceptable:
         titles = ", ".join(kind.texts.title for kind in CHECK_KINDS.values() if kind.acceptable)
         raise NotAcceptableError(f"{row.kind}: only these can be accepted as they are: {titles}")
@@ -336,9 +337,15 @@ def target_reject(*, check: Check, scope: Scope, now: datetime) -> Check:
     """Take an acceptance back: the target is judged as before. NotAllowedError."""
     row: Check = Check.objects.visible_to(scope).select_related("device__client", "device__site").get(pk=check.pk)
     scope.require(Permission.CHECK_CHANGE, on=row)
+    _take_turn(row.device_id)
     row.accepted_at, row.accepted_by, row.accepted_reason = None, "", ""
     row.save(update_fields=["accepted_at", "accepted_by", "accepted_reason"])
     return _acceptance_changed(row, scope, now, accepted=False)
+
+
+def _take_turn(device_id: UUID) -> None:
+    # As a judgement does, and before anything is written: two that took their locks in another order would block.
+    DeviceSchedule.objects.select_for_update().filter(device=device_id).first()
 
 
 def _acceptance_changed(row: Check, scope: Scope, now: datetime, *, accepted: bool) -> Check:

@@ -404,7 +404,9 @@ def job_prepare(
     RefusedError when the device would refuse it (parameters), RunbooksError for a device that takes no jobs, an empty
     reason, or the same job open already; DoesNotExist when the scope does not see the device or the ticket.
     """
-    device = Device.objects.visible_to(scope).select_related("client", "site").get(pk=device.pk)
+    # The device's row is the lock: the same job is not prepared twice at once, nor one while the device is revoked.
+    devices = Device.objects.visible_to(scope).select_for_update(of=("self",), no_key=True)
+    device = devices.select_related("client", "site").get(pk=device.pk)
     scope.require(Permission.JOB_PREPARE, on=device)
     _require_able(device)
     if isinstance(runbook, str):
@@ -742,6 +744,9 @@ def order_revoke(*, scope: Scope, envelope: bytes, now: datetime) -> list[OrderR
     scope.require(Permission.JOB_PREPARE)
     try:
         revocation = _revocation_of_orders(envelope)
+        # A run that is being queued under it is queued first, and then cancelled below.
+        named = OrderRecord.objects.visible_to(scope).filter(digest__in=revocation.orders).order_by("pk")
+        list(named.select_for_update(no_key=True).values_list("pk"))
         found = list(queries.orders(scope=scope).filter(digest__in=revocation.orders))
         for client_id in {str(order.client_id) for order in found}:
             _revocation_of_orders(envelope, client_id=client_id)
@@ -811,7 +816,9 @@ def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | Non
     allows the parameters that follow from the check's target, and has runs left today; and no job is open for the
     ticket. The device counts the runs again, by itself.
     """
-    device = Device.objects.visible_to(_LOOP).select_related("client", "site").get(pk=check.device_id)
+    # The device's row is the lock: an event and the clock may consider the same ticket at once.
+    devices = Device.objects.visible_to(_LOOP).select_for_update(of=("self",), no_key=True)
+    device = devices.select_related("client", "site").get(pk=check.device_id)
     if device.status != DeviceStatus.APPROVED or check.gone_at is not None:
         return None
     if Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk, state__in=OPEN_STATES, dry_run=False).exists():
@@ -820,6 +827,7 @@ def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | Non
     candidates = (
         OrderRecord.objects.visible_to(_LOOP)
         .filter(client=device.client, devices=device, trigger=check.kind, state=OrderState.IN_FORCE)
+        .select_for_update(of=("self",), no_key=True)
         .select_related("runbook")
         .order_by("installed_at", "pk")
     )

@@ -18,6 +18,7 @@ from forestall.server.alerts.services import notify
 from forestall.server.checks.models import Check
 from forestall.server.checks.result import Risk, Status
 from forestall.server.evidence.kinds import EvidenceKind
+from forestall.server.inventory.models import Device
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.services import event_record
 from forestall.server.people.models import Client, Person, Site
@@ -76,6 +77,8 @@ def ticket_open_or_join(*, alert: Alert, now: datetime) -> Ticket | None:
     alert = (
         Alert.objects.visible_to(DESK).select_related("device__client", "device__site", "check_row").get(pk=alert.pk)
     )
+    # Two workers with alerts of one condition take turns: the second joins the ticket that the first opens.
+    Device.objects.visible_to(DESK).select_for_update(no_key=True).get(pk=alert.device_id)
     if alert.state != AlertState.OPEN:
         return None
     condition = condition_of(kind=alert.kind, target=alert.target)
