@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from forestall.cli.errors import CommandError
+from forestall.cli.plain import plain, plain_all
 from forestall.cli.profile import profile_chosen, profile_named
 from forestall.server.home import current_home
 
@@ -58,15 +59,15 @@ class Api:
     def get(self, path: str, **query: str | int | bool | None) -> Any:
         """The JSON answer of ``GET /api/v1{path}``."""
         named = {name: value for name, value in query.items() if value not in (None, "")}
-        return json.loads(self.raw("GET", path + (f"?{urllib.parse.urlencode(named)}" if named else "")) or b"null")
+        return _read(self.raw("GET", path + (f"?{urllib.parse.urlencode(named)}" if named else "")))
 
     def post(self, path: str, body: object = None) -> Any:
         """The JSON answer of ``POST /api/v1{path}``."""
-        return json.loads(self.raw("POST", path, body) or b"null")
+        return _read(self.raw("POST", path, body))
 
     def patch(self, path: str, body: object) -> Any:
         """The JSON answer of ``PATCH /api/v1{path}``."""
-        return json.loads(self.raw("PATCH", path, body) or b"null")
+        return _read(self.raw("PATCH", path, body))
 
     def delete(self, path: str) -> None:
         """``DELETE /api/v1{path}``."""
@@ -109,10 +110,15 @@ def read_first_run(path: Path) -> dict[str, str]:
     return content
 
 
+def _read(answer: bytes) -> Any:
+    # Names of devices, titles of tickets: they go to a terminal.
+    return plain_all(json.loads(answer or b"null"))
+
+
 def _words(error: urllib.error.HTTPError) -> str:
     body = error.read()
     try:
         problem = json.loads(body)
-        return f"{problem.get('detail') or problem.get('title')} (HTTP {error.code})"
+        return plain(f"{problem.get('detail') or problem.get('title')} (HTTP {error.code})")
     except (json.JSONDecodeError, AttributeError):
         return f"the server answered HTTP {error.code} {error.reason}"

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from forestall.cli.plain import plain
+
 # Shape, word and colour: never colour alone.
 STATUS = {
     "pass": ("●", "green"),
@@ -58,8 +60,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *,
         )
     for row in rows:
         # Text from devices is data: never read as markup.
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        table.add_row(*(_cell(cell) for cell in row))
     console().print(table)
+
+
+def _cell(cell: str | Text) -> Text:
+    if isinstance(cell, str):
+        return Text(plain(cell))
+    shown = cell.copy()
+    shown.plain = plain(cell.plain)
+    return shown
 
 
 def status_text(status: str) -> Text:

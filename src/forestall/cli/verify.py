@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from forestall.cli.errors import CommandError
+from forestall.cli.plain import plain
 from forestall.verify import ClientVerdict, Verdict, WrongFileError, verify_bundle
 from forestall.verify.verdict import CHECKPOINT_WITHIN
 
@@ -47,7 +48,7 @@ def verify(*, bundle: Path, log_key: str | None, kept: Path | None, as_json: boo
         raise CommandError(f"{error.filename}: {error.strerror}") from None
     if as_json:
         text = msgspec.json.format(msgspec.json.encode(verdict), indent=2).decode()
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(plain(text) + "\n")
     else:
         _show(Console(highlight=False, soft_wrap=True), bundle, verdict, compared=kept is not None)
     return 0 if verdict.valid else 1
@@ -55,10 +56,10 @@ def verify(*, bundle: Path, log_key: str | None, kept: Path | None, as_json: boo
 
 def _show(console: Console, bundle: Path, verdict: Verdict, *, compared: bool) -> None:
     if verdict.problem is None:
-        console.print(Text.assemble(("● ", "green"), (f"{bundle} holds.", "bold")))
+        console.print(Text.assemble(("● ", "green"), (f"{plain(str(bundle))} holds.", "bold")))
     else:
-        console.print(Text.assemble(("✗ ", "red"), (f"{bundle} does not hold.", "bold red")))
-        console.print(Text(f"  First wrong record: {verdict.problem}"))
+        console.print(Text.assemble(("✗ ", "red"), (f"{plain(str(bundle))} does not hold.", "bold red")))
+        console.print(Text(plain(f"  First wrong record: {verdict.problem}")))
     console.print()
     _facts(console, verdict)
     for client in verdict.clients:
@@ -90,7 +91,7 @@ def _facts(console: Console, verdict: Verdict) -> None:
 
 
 def _client(console: Console, client: ClientVerdict) -> None:
-    console.print(Text(client.name, "bold"))
+    console.print(Text(plain(client.name), "bold"))
     _row(console, "  Entries", Text(f"{client.entries}, {_time(client.first_at)} to {_time(client.last_at)}"))
     if client.erased:
         _row(console, "  Erased", Text(f"{client.erased}: place and proof kept, each owned up to by a later entry"))
@@ -138,13 +139,14 @@ def _not_shown(verdict: Verdict, *, compared: bool) -> list[str]:
             "Each device's signature vouches only for what it had seen."
         )
     for client in verdict.not_compared:
-        lines.append(f"Client {client}, of whom you kept a checkpoint: this bundle does not cover it.")
+        lines.append(f"Client {plain(client)}, of whom you kept a checkpoint: this bundle does not cover it.")
     lines.append("That what the server recorded in its own words is true: only that it was not changed afterwards.")
     return lines
 
 
 def _row(console: Console, label: str, text: Text) -> None:
     # No table: it would break fingerprints over two lines.
+    text.plain = plain(text.plain)  # a bundle says what whoever made it wanted
     console.print(Text.assemble((f"{label:<15}", "dim"), text))
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import re
 
+import pytest
+from rich.text import Text
+
+from forestall.cli.client import Api
 from forestall.cli.desk import SHORT_ID, _counts, find_device, find_job
 from forestall.cli.errors import CommandError
 from forestall.cli.show import print_table
@@ -56,3 +61,34 @@ def test_a_job_is_found_by_the_beginning_of_its_id() -> None:
         find_job(server, "zz")  # type: ignore[arg-type]
     with pytest.raises(CommandError, match="several jobs"):
         find_job(server, "")  # type: ignore[arg-type]
+
+
+HOSTILE = (
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;another title\x07",
+    "\x9b2Jgone",
+    "a\rb",
+    "\x08\x08",
+    "\u202egnp.exe",
+    "[bold]x[/bold]",
+    "[/]",
+    "[link=http://evil.example]x[/link]",
+    "\u2066x\u2069",
+    "\x7f",
+)
+
+
+def test_v17_a_table_sends_the_terminal_no_word_of_anybody_else(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["Device", "Why"], [[one, Text(one, style="red")] for one in HOSTILE], empty="none")
+    shown = capsys.readouterr().out
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert shown.count("[bold]x[/bold]") == 2, "markup is shown as it was written"
+    assert "␛[31mred" in shown
+
+
+def test_v17_what_the_server_says_reaches_the_terminal_as_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = json.dumps({"name": list(HOSTILE), "text": "two\nlines\tand a tab"}).encode()
+    monkeypatch.setattr(Api, "raw", lambda *_, **__: said)
+    answer = Api(url="http://x", token="t").get("/devices")
+    assert answer["text"] == "two\nlines\tand a tab"
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "".join(answer["name"]))

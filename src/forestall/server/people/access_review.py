@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from forestall.server.people import queries
 from forestall.server.people.models import Person
 from forestall.server.people.scope import Scope
+from forestall.server.plaintext import cell_inert
 
 COLUMNS = (
     "person", "name", "email", "client_of_their_own", "state", "role", "place", "given_by", "given_at", "until",
     "counts_now", "last_sign_in", "second_factor",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def access_review_csv(*, scope: Scope, now: datetime) -> str:
@@ -28,7 +28,7 @@ def access_review_csv(*, scope: Scope, now: datetime) -> str:
     for grant in found:
         person = grant.person
         table.writerow(
-            _inert(cell)
+            cell_inert(cell)
             for cell in (
                 person.username,
                 person.display_name,
@@ -50,8 +50,3 @@ def access_review_csv(*, scope: Scope, now: datetime) -> str:
 
 def _time(at: datetime | None) -> str:
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _inert(cell: str) -> str:
-    # A spreadsheet would take it for a formula.
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -29,6 +29,7 @@ from forestall.server.metrics.store import Store
 from forestall.server.people import queries as people
 from forestall.server.people.models import ApiToken, Client, Grant, Person
 from forestall.server.people.scope import Permission, Scope, ScopedModel
+from forestall.server.plaintext import cell_inert
 from forestall.server.transfer.models import ForgottenDevice
 
 SAMPLES_KEPT = timedelta(days=770)
@@ -195,7 +196,7 @@ def _sample_lines(device: Device, store: Store, now: datetime) -> Iterator[bytes
             writer = csv.writer(out, lineterminator="\r\n")
             columns = (points.times, points.mean, points.min, points.max, points.count)
             for at, mean, least, most, count in zip(*columns, strict=True):
-                writer.writerow([name, int(at), mean, least, most, int(count)])
+                writer.writerow([cell_inert(name), int(at), mean, least, most, int(count)])
             yield out.getvalue().encode()
 
 

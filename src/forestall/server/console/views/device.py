@@ -33,6 +33,7 @@ from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.inventory.services import DeviceStateError, device_approve, device_revoke
 from forestall.server.metrics import queries as metrics
 from forestall.server.people.scope import Permission, Scope
+from forestall.server.plaintext import cell_inert
 from forestall.server.runbooks import queries as runbooks
 from forestall.server.tickets import queries as tickets
 
@@ -329,7 +330,7 @@ def series(request: PageRequest, device_id: UUID, form: str) -> HttpResponse:
         return JsonResponse(drawn.plain(), headers={"Cache-Control": "no-store"})
     written = io.StringIO()
     writer = csv.writer(written)
-    writer.writerow(["time", *drawn.columns])
+    writer.writerow(["time", *(cell_inert(name) for name in drawn.columns)])
     for at, values in drawn.rows():
         writer.writerow([at.isoformat(), *("" if value is None else value for value in values)])
     name = "".join(c if c.isalnum() else "-" for c in f"{found.name}-{drawn.chart.key}").strip("-")
