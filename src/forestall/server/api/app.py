@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, ValidationError
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
@@ -196,6 +196,13 @@ def conflict(request: HttpRequest, error: IntegrityError) -> HttpResponse:
         transaction.set_rollback(True)
     log.info("conflict at %s %s: %s", request.method, request.path, error)
     return problem(409, "Cannot be done now", "It contradicts something that is there already: look again.")
+
+
+@api.exception_handler(DataError)
+def value_the_database_cannot_hold(request: HttpRequest, error: DataError) -> HttpResponse:
+    # PostgreSQL keeps to lengths, ranges and text without zero bytes, where SQLite takes anything.
+    log.info("refused %s %s: %s", request.method, request.path, error)
+    return problem(400, "Cannot be done", "A value is too long, out of range, or has a character that cannot be kept.")
 
 
 @api.exception_handler(OperationalError)
