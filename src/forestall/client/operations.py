@@ -2094,8 +2094,8 @@ class WindowOut(Struct, kw_only=True):
     """Only proposed, and no window, until the client's people approve it."""
     answer: str
     """The client's: `approved`, `declined`; empty: none yet, or changed since."""
-    answered_by: str
     answered_at: datetime | None
+    answered_by: str
     answer_reason: str
     created_at: datetime
     created_by: str
@@ -2131,8 +2131,8 @@ class WindowShownOut(Struct, kw_only=True):
     """Only proposed, and no window, until the client's people approve it."""
     answer: str
     """The client's: `approved`, `declined`; empty: none yet, or changed since."""
-    answered_by: str
     answered_at: datetime | None
+    answered_by: str
     answer_reason: str
     created_at: datetime
     created_by: str
@@ -2154,8 +2154,6 @@ class WindowTimeOut(Struct, kw_only=True):
     site: Named
     device: UUID | None
     timezone: str
-    counts: bool
-    """False: a proposal that the client has not approved."""
     start: datetime
     end: datetime
 
