@@ -67,7 +67,7 @@ class GroupIn(Schema):
     description: str = Field("", max_length=300)
     client: UUID | None = Field(None, description="Null: across clients.")
     devices: list[UUID] = Field([], max_length=MOST_AT_ONCE)
-    rule: GroupRuleIn = GroupRuleIn()
+    rule: GroupRuleIn = Field(default_factory=lambda: GroupRuleIn.model_validate({}))
 
 
 class GroupChangeIn(Schema):

@@ -129,7 +129,7 @@ class GroupForm(PlainForm):
             initial = {
                 "name": group.name, "description": group.description, "client": str(group.client_id or ""),
                 "roles": list(rule.roles), "tags": " ".join(rule.tags), "system": rule.system,
-                "devices": [str(one.pk) for one in group.devices.visible_to(scope)],  # type: ignore[attr-defined]
+                "devices": [str(one.pk) for one in group.devices.visible_to(scope)],
             }  # fmt: skip
         super().__init__(data, initial=initial)
         clients = [(str(one.pk), one.name) for one in _changeable(scope)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from django import forms
@@ -152,7 +153,7 @@ def import_undo(request: PageRequest, import_id: int) -> HttpResponse:
 
 
 @page(permission=Permission.CLIENT_EXPORT, methods=("GET", "HEAD", "POST"), fresh=True)
-def client_export(request: PageRequest, client_id: UUID) -> HttpResponse | FileResponse:
+def client_export(request: PageRequest, client_id: UUID) -> HttpResponse:
     """Everything kept of a client, as a ZIP."""
     client = people.clients(scope=request.scope).get(pk=client_id)
     request.scope.require(Permission.CLIENT_EXPORT, on=client)
@@ -168,7 +169,9 @@ def client_export(request: PageRequest, client_id: UUID) -> HttpResponse | FileR
             store=open_store(home),
             root=root_envelope() if authority_is_installed() else None,
         )
-        return FileResponse(file, as_attachment=True, filename=f"{slugify(client.name) or client.pk}.zip")
+        return cast(
+            HttpResponse, FileResponse(file, as_attachment=True, filename=f"{slugify(client.name) or client.pk}.zip")
+        )
     context = {
         "crumbs": _crumbs(client),
         "sentence": "One ZIP with everything that is kept of this client.",
