@@ -214,8 +214,9 @@ def storage_failed(request: HttpRequest, error: OperationalError) -> HttpRespons
     return problem(503, "Storage failed", f"Nothing was changed: {error}.")
 
 
+@api.exception_handler(OverflowError)
 @api.exception_handler(ValueError)
-def wrong_value(request: HttpRequest, error: ValueError) -> HttpResponse:
+def wrong_value(request: HttpRequest, error: Exception) -> HttpResponse:
     # Services raise ValueError (and its kin) for input that cannot be taken, and name the bad value.
     log.info("refused %s %s: %s", request.method, request.path, error)
     return problem(400, "Cannot be done", str(error))

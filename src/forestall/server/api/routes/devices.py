@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Count
 from ninja import Field
+from pydantic import AwareDatetime
 
 from forestall.server.api.asking import PagingQuery, current_time
 from forestall.server.api.paging import Page, ordered, page
@@ -187,8 +188,8 @@ def samples_list(
     request: ApiRequest,
     device_id: UUID,
     series: str,
-    start: datetime | None = None,
-    end: datetime | None = None,
+    start: AwareDatetime | None = None,
+    end: AwareDatetime | None = None,
     step_seconds: int | None = None,
 ) -> dict[str, dict[str, list[float | None]]]:
     """``series``: a name as in ``samples/latest``, such as ``disk.used_percent{volume=/}``. Default: the last hour."""
