@@ -121,7 +121,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     on_postgresql = config.getoption("--database") == POSTGRESQL
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         only = item.get_closest_marker("postgresql") is not None
         fixtures = set(getattr(item, "fixturenames", ()))

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -282,8 +283,12 @@ def _copy(total: int, tell: Tell) -> None:
         names = sql.SQL(", ").join(sql.Identifier(model._meta.db_table) for model in _models())
         raw.execute(sql.SQL("TRUNCATE {}").format(names))
         for model in _models():
-            done += _copy_table(raw, model, lambda count, before=done: tell("Copying", before + count, total))
+            done += _copy_table(raw, model, partial(_told, tell, done, total))
         _reset_sequences(raw)
+
+
+def _told(tell: Tell, before: int, total: int, count: int) -> None:
+    tell("Copying", before + count, total)
 
 
 def _copy_table(raw: psycopg.Connection[Any], model: Any, tell: Callable[[int], None]) -> int:

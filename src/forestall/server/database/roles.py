@@ -134,7 +134,7 @@ def grants_apply(connection: Any, *, roles: Roles) -> None:
                 if table in there:
                     connection.execute(
                         sql.SQL("GRANT {} ON {} TO {}").format(
-                            sql.SQL(", ").join(map(sql.SQL, privileges)),  # type: ignore[arg-type]
+                            sql.SQL(", ").join(map(sql.SQL, privileges)),
                             sql.Identifier(table),
                             sql.Identifier(role),
                         )

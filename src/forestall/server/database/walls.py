@@ -83,7 +83,7 @@ def wall_of(model: Any) -> Wall:
 def policies(wall: Wall, *, console: str, others: Sequence[str]) -> Iterator[sql.Composed]:
     """Statements that build a wall: the console's role behind it, the others' in front."""
     table, role = sql.Identifier(wall.table), sql.Identifier(console)
-    read, write = (sql.SQL("({})").format(sql.SQL(one)) for one in (wall.read, wall.write))  # type: ignore[arg-type]
+    read, write = (sql.SQL("({})").format(sql.SQL(one)) for one in (wall.read, wall.write))
     for name in (READ, INSERT, UPDATE, DELETE, ALL):
         yield sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table)
     yield sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table)
