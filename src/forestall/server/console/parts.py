@@ -233,11 +233,15 @@ def address(query: QueryDict, **changes: str | None) -> str:
     return f"?{encoded}" if encoded else "?"
 
 
+def number_typed(text: str) -> int | None:
+    """A whole number out of an address or a form; None for what is none, or longer than any of ours."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
 def pages_of(query: QueryDict, total: int, size: int) -> tuple[Pages | None, slice]:
     """The stretch of ``total`` rows that the address asks for (``page``, counted from 1), and the way to the others."""
-    asked = query.get("page", "1")
     last_page = max(1, -(-total // size))
-    number = min(max(int(asked), 1), last_page) if asked.isdecimal() else 1
+    number = min(max(number_typed(query.get("page", "1")) or 1, 1), last_page)
     start, stop = (number - 1) * size, min(number * size, total)
     if total <= size:
         return None, slice(0, total)

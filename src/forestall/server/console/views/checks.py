@@ -97,12 +97,13 @@ def checks(request: PageRequest) -> HttpResponse:
     for one in everything:
         totals.update(one.counts)
     asked = request.GET.get("check", "")
+    chosen = parts.number_typed(asked)
     context = {
         "sentence": _sentence(everything, totals),
         "kinds": [(kind.slug, kind.texts.title, kind.texts.question) for kind in kinds],
         "lines": _lines(shown, cells, [kind.slug for kind in kinds], request, asked),
         "pages": pages,
-        "panel": check_panel(request, int(asked)) if asked.isdecimal() else "",
+        "panel": check_panel(request, chosen) if chosen is not None else "",
         "width": len(kinds) + 2,
         "tally": parts.tally(totals.items()),
         "filters": parts.Filters(

@@ -129,6 +129,17 @@ def _overview(request: PageRequest, found: Device, own: list[Check], now: dateti
     identity = [
         Fact("State", state_in_words(found, Counter(check.status for check in own), now)),
         Fact("Role", found.role),
+        Fact(
+            "Tags",
+            parts.joined(
+                (
+                    format_html('<a href="/devices/?tag={}">{}</a>', name, parts.tag(name))
+                    for _, name in inventory.tags_of(scope=scope, devices=[found.pk])
+                ),
+                separator=" ",
+            )
+            or parts.none("nobody has put a tag on it"),
+        ),
         Fact("System", found.os_name or parts.none("it has not reported its system yet", "unknown")),
     ]
     if system:
@@ -152,15 +163,19 @@ def _overview(request: PageRequest, found: Device, own: list[Check], now: dateti
         identity.append(
             Fact("Approved", format_html("{} by {}", parts.moment(found.approved_at, now), found.approved_by))
         )
-    asked = request.GET.get("check", "")
+    chosen = parts.number_typed(request.GET.get("check", ""))
     open_tickets = (
         list(tickets.tickets_open(scope=scope).filter(device=found)) if scope.may(Permission.TICKET_VIEW) else []
     )
+    may_describe = scope.may(Permission.DEVICE_CHANGE, on=found)
     return {
+        "actions": format_html('<a class="button" href="/devices/{}/describe">Describe</a>', found.pk)
+        if may_describe
+        else "",
         "facts": identity,
         "table": _checks_table([check for check in own if check.status != Status.PASS], now, bool(own)),
         "passing": _checks_table([check for check in own if check.status == Status.PASS], now, bool(own)),
-        "panel": check_panel(request, int(asked)) if asked.isdecimal() else "",
+        "panel": check_panel(request, chosen) if chosen is not None else "",
         "happenings": happenings_of(scope=scope, device=found, since=now - timedelta(days=30), until=now),
         "open_tickets": open_tickets,
         "refusals": list(inventory.refusals(scope=scope, device=found)[:5]),

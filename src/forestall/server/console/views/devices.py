@@ -117,7 +117,7 @@ class DeviceFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def of_group(self, devices: Devices, name: str, value: str) -> Devices:
         scope: Scope = self.request.scope
-        found = inventory.groups(scope=scope).filter(pk=int(value)).first() if value.isdecimal() else None
+        found = inventory.groups(scope=scope).filter(pk=parts.number_typed(value) or 0).first()
         if found is None:
             return devices.none()
         return devices.filter(pk__in=inventory.group_devices(scope=scope, group=found).values("pk"))

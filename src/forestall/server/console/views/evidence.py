@@ -221,9 +221,10 @@ def _short(value: Any) -> str:
 def _by_reference(found: Any, ref: str, logs: Sequence[queries.LogState]) -> Any:
     slug, _, number = ref.partition("/#")
     number = number or slug.lstrip("#")
-    if not number.isdecimal():
+    index = parts.number_typed(number)
+    if index is None:
         return found.none()
-    found = found.filter(index=int(number))
+    found = found.filter(index=index)
     named = [log.client.pk for log in logs if (slugify(log.client.name) or str(log.client.pk)) == slug]
     return found.filter(client__in=named) if named else found if slug.lstrip("#") == number else found.none()
 

@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from forestall.server.console.access import STAFF, PageRequest, page
+from forestall.server.console.parts import number_typed
 from forestall.server.console.shell import NAVIGATION, render_page
 from forestall.server.inventory import queries as inventory
 from forestall.server.people import queries as people
@@ -83,9 +84,9 @@ def find(request: PageRequest, asked: str) -> list[Group]:
         ]
     if scope.may(Permission.TICKET_VIEW):
         rows = tickets.tickets(scope=scope)
-        number = asked.lstrip("#")
-        if number.isdecimal():
-            rows = rows.filter(number=int(number))
+        number = number_typed(asked.lstrip("#"))
+        if number is not None:
+            rows = rows.filter(number=number)
         else:
             for word in words:
                 rows = rows.filter(Q(title__icontains=word) | Q(device__name__icontains=word))

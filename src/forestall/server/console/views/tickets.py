@@ -261,7 +261,13 @@ def ticket_sentence(ticket: Ticket, reason: str, now: datetime) -> parts.Html:
         if ticket.is_request:
             proof = "the client says whether it is"
         return format_html(
-            "{} on {}: done by {} after {}; {}.", ticket.state.capitalize(), device, ticket.resolved_by, took, proof
+            "{} {} {}: done by {} after {}; {}.",
+            ticket.state.capitalize(),
+            "on" if ticket.device is not None else "at",
+            device,
+            ticket.resolved_by,
+            took,
+            proof,
         )
     if ticket.is_request:
         asker = (
@@ -479,14 +485,15 @@ def _not_mailed(ticket: Ticket) -> str:
 
 def _ask(request: PageRequest, ticket: Ticket, now: datetime) -> str:
     days = request.POST.get("days", "").strip()
-    if days and not (days.isdecimal() and 0 < int(days[:4]) <= MOST_DAYS):
+    lasts = parts.number_typed(days)
+    if days and (lasts is None or not 0 < lasts <= MOST_DAYS):
         raise services.TicketError(f"days: {days[:20]!r} is not from 1 to {MOST_DAYS}")
     approvals.approval_ask(
         ticket=ticket,
         question=request.POST.get("question", ""),
         what_happens=request.POST.get("what_happens", ""),
         cost=request.POST.get("cost", ""),
-        answer_by=now + timedelta(days=int(days)) if days else None,
+        answer_by=now + timedelta(days=lasts) if lasts else None,
         scope=request.scope,
         now=now,
     )
