@@ -47,7 +47,9 @@ from forestall.server.people.models import Person
 from forestall.server.people.persons import password_show
 from forestall.server.people.queries import scope_of
 from forestall.server.people.roles import Role
+from forestall.server.people import signin_policy
 from forestall.server.people.scope import Scope
+from forestall.server.people.signin_policy import provider_add
 from forestall.server.people.services import person_create, token_create
 from forestall.server.reports import services as reports
 from forestall.server.tickets import services as tickets
@@ -56,6 +58,7 @@ from forestall.server.tickets.rules import Urgency
 from forestall.server.transfer.leaving import client_export
 from forestall.server.webhooks.services import deliveries_send, webhook_make, webhook_ping, webhook_rotate
 
+signin_policy.discover = lambda issuer: {"issuer": issuer}
 logging.getLogger().setLevel(logging.DEBUG)
 settings.ALLOWED_HOSTS = ["*"]
 many, home, now, scope = int(sys.argv[1]), current_home(), datetime.now(UTC), Scope.system("story")
@@ -103,6 +106,13 @@ for number in range(many):
     )
     if number % 10 == 0:
         route_test(route=route, scope=scope, now=now)
+    if number < 20:
+        provider_add(
+            provider_id=f"p{number}", name=f"Provider {number}", issuer="https://login.example.org",
+            client_id="forestall",
+            secret=plant("secret of single sign-on", secrets.token_urlsafe(24)),
+        )
+        Browser(raise_request_exception=False).post(f"/accounts/oidc/p{number}/login/")
     if number < 30:
         inside = plant("password in a webhook's address", secrets.token_urlsafe(16))
         address = f"http://127.0.0.1:9/{inside}"
