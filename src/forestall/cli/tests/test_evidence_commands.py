@@ -20,12 +20,13 @@ from django.core.management import call_command
 from django.db import transaction
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.services import evidence_append
-from forestall.server.home import write_private
+from forestall.server.home import read_or_make_secret, write_private
 from forestall.server.people.services import client_create
 from forestall.server.settings import HOME
 
 HOME.server.mkdir(parents=True)
 write_private(HOME.log_key, bytes(range(32)))
+read_or_make_secret(HOME.secret_key)
 call_command("migrate", run_syncdb=True, verbosity=0)
 for name, entries in (("Acme", 3), ("Bolt", 2), ("Quiet", 0)):
     client = client_create(name=name, timezone="UTC")

@@ -15,6 +15,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 
 from forestall.server.console import parts, words
 from forestall.server.console.access import PageRequest, page
@@ -61,7 +62,7 @@ class GiveForm(forms.Form):
         if one is not None and one.home_client is not None:
             own = {f"client:{one.home_client_id}", *(f"site:{site.pk}" for site in one.home_client.sites.all())}
             places = [(value, said) for value, said in places if value in own]
-        _choices(self, "role", [*empty, *roles_to_choose(scope, portal=portal)])
+        _choices(self, "role", [*(empty or [("", "Choose a role")]), *roles_to_choose(scope, portal=portal)])
         _choices(self, "place", [("", "Choose where"), *places])
         self.fields["role"].required = self.fields["place"].required = needed
 
@@ -328,7 +329,7 @@ def invite(request: PageRequest) -> HttpResponse:
     return ask(
         request,
         title="Invite somebody",
-        crumbs=format_html('<a href="/people/">People</a> › Invite'),
+        crumbs=SafeString('<a href="/people/">People</a> › Invite'),
         sentence="You can give what you hold yourself. They choose their password by a link that is good once.",
         form=form,
         button="Make this person",
