@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.checks import CheckMessage, Error, register
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import BadRequest, ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver
 
@@ -85,6 +85,8 @@ def page(
                 return redirect_to_login(request.get_full_path())
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
+            if any("\0" in value for typed in (request.GET, request.POST) for one in typed.lists() for value in one[1]):
+                raise BadRequest("a zero byte is in no text")  # PostgreSQL keeps none; SQLite must not differ
             asked = cast(PageRequest, request)
             asked.person, asked.scope = request.user, scope_of(request.user)
             bind(asked.scope)

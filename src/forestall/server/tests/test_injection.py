@@ -519,7 +519,8 @@ def test_v17_no_payload_adds_a_header_to_a_mail(infected, settings, monkeypatch,
     settings.MAIL_IS_SET = True
     with django_db_blocker.unblock(), transaction.atomic():
         mail.outbox = []
-        for payload in PAYLOADS:
+        # A zero byte never gets this far: PostgreSQL takes none, and forms and API refuse it.
+        for payload in (one for one in PAYLOADS if "\0" not in one):
             client_mail.tell_of_window(site=infected.munich, subject=payload, text=payload, now=infected.now)
         client_mail.client_mails_send(now=infected.now, most=1000)
         transaction.set_rollback(True)
