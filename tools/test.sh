@@ -6,5 +6,6 @@ cd "$(dirname "$0")/.."
 workers=${FORESTALL_TEST_WORKERS:-2}
 .venv/bin/pytest -q -n "$workers" --dist loadgroup -m "not soak and not serial" "$@"
 .venv/bin/pytest -q -m "serial and not soak" "$@"
-.venv/bin/pytest -q -n "$workers" --dist loadgroup --database postgresql -m "not soak and not serial and not browser" "$@"
+FORESTALL_API_EXAMPLES=${FORESTALL_API_EXAMPLES_POSTGRESQL:-4} \
+  .venv/bin/pytest -q -n "$workers" --dist loadgroup --database postgresql -m "not soak and not serial and not browser" "$@"
 .venv/bin/pytest -q --database postgresql -m "serial and not soak" "$@"
