@@ -52,8 +52,9 @@ def health_of(*, counts: Mapping[str, int], last_seen_at: datetime | None, now: 
         return Health.UNSEEN
     if counts.get(Status.WARN):
         return Health.ATTENTION
-    if last_seen_at is None or not counts.get(Status.PASS):
-        return Health.NEW
+    unanswered = counts.get(Status.UNKNOWN, 0) + counts.get(Status.STALE, 0)
+    if last_seen_at is None or counts.get(Status.PASS, 0) <= unanswered:
+        return Health.NEW  # one check that passes does not make up for twenty that could not look
     return Health.WELL
 
 

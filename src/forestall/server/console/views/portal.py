@@ -338,7 +338,7 @@ def calendar(request: PageRequest, looking: Looking) -> HttpResponse:
     plan = queries.plan(scope=scope, now=now)
     mine = {one.pk for one in calendars.windows_to_answer(scope=scope, now=now)} if not looking.is_preview else set()
     context = {
-        "sentence": calendar_sentence(plan, now),
+        "sentence": calendar_sentence(plan, sum(one.pk in mine for one in plan.proposed), now),
         "proposed": [(one, when_words(one), one.pk in mine) for one in plan.proposed],
         "declined": [(one, when_words(one)) for one in plan.declined],
         "planned": planned_parts(plan.planned, now),
@@ -378,10 +378,10 @@ def planned_parts(planned: list[Upcoming], now: datetime) -> list[Planned]:
     return found
 
 
-def calendar_sentence(plan: queries.Plan, now: datetime) -> parts.Html:
+def calendar_sentence(plan: queries.Plan, mine: int, now: datetime) -> parts.Html:
     said: list[parts.Html] = []
     if plan.proposed:
-        said.append(format_html('<a href="#proposed">{} for your answer</a>', _proposals(len(plan.proposed))))
+        said.append(format_html('<a href="#proposed">{}</a>', _proposals(len(plan.proposed), mine)))
     if plan.planned:
         first = plan.planned[0]
         at = first.occurrence.start
@@ -392,8 +392,9 @@ def calendar_sentence(plan: queries.Plan, now: datetime) -> parts.Html:
     return format_html("{}.", parts.joined(said, separator="; "))
 
 
-def _proposals(count: int) -> str:
-    return "1 planned work waits" if count == 1 else f"{count} planned works wait"
+def _proposals(count: int, mine: int) -> str:
+    whose = "your answer" if mine else "an answer from your company"
+    return f"{words.plural(count, 'proposal')} {words.does(count, 'wait')} for {whose}"
 
 
 @page(permission=Permission.PORTAL_VIEW, methods=("POST",), change=Permission.PORTAL_APPROVE)

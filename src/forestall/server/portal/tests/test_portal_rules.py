@@ -19,6 +19,9 @@ WELL, FAULT, ATTENTION, UNSEEN, NEW = Health.WELL, Health.FAULT, Health.ATTENTIO
     [
         ({"pass": 9}, NOW, WELL),
         ({"pass": 9, "unknown": 1}, NOW, WELL),
+        ({"pass": 9, "unknown": 8}, NOW, WELL),
+        ({"pass": 9, "unknown": 5, "stale": 4}, NOW, NEW),
+        ({"pass": 1, "unknown": 20}, NOW, NEW),
         ({"pass": 9, "warn": 1}, NOW, ATTENTION),
         ({"pass": 9, "warn": 1, "fail": 1}, NOW, FAULT),
         ({"pass": 9}, NOW - timedelta(minutes=31), UNSEEN),
