@@ -115,24 +115,21 @@ def clients(*, name: str | None, create: bool, rename: str | None, as_json: bool
 
 
 def _print_clients(api: Api, found: list[dict[str, Any]]) -> None:
-    places = {one["id"]: one for one in found}
+    names = {one["id"]: one["name"] for one in found}
     rows = []
     for one in api.get("/client-overviews"):
-        client = places[one["client"]["id"]]
         rows.append(
             (
-                client["name"],
+                names[one["client"]["id"]],
                 _health(one["health"]),
                 str(one["devices"]),
                 f"{one['open_tickets']}" + (f", {one['at_risk']} at risk" if one["at_risk"] else ""),
                 ago(one["next_window"]["start"]) if one["next_window"] else "none planned",
                 one["contact"]["name"] if one["contact"] else "nobody named",
-                client["timezone"],
-                " ".join(filter(None, [client["country"], client["region"]])) or "no holidays",
             )
         )
     print_table(
-        ("Client", "Health", "Devices", "Open tickets", "Next window", "To call", "Time zone", "Holidays"),
+        ("Client", "Health", "Devices", "Open tickets", "Next window", "To call"),
         rows,
         empty='No clients yet: forestall clients "Acme Ltd" --create --timezone Europe/London',
     )
@@ -604,7 +601,7 @@ def sla(
             return 0
         rows = [(one["slug"], one["name"], *(_times(one["targets"][p]) for p in PRIORITIES), one["description"])
                 for one in found]  # fmt: skip
-        print_table(("Tier", "Name", "Urgent", "Standard", "Low", "Why"), rows, empty="No tiers.")
+        print_table(("Tier", "Name", "Urgent", "Standard", "Low", "What for"), rows, empty="No tiers.")
         return 0
     if remove:
         confirmed(f"Remove the tier {name}?", yes=yes)
@@ -783,5 +780,5 @@ def routing(
         print_json(found)
         return 0
     rows = [(str(one["id"]), str(one["order"]), one["words"]) for one in found]
-    print_table(("#", "Order", "Why"), rows, empty="No rule: a ticket goes to the first owner of its place.")
+    print_table(("#", "Order", "Rule"), rows, empty="No rule: a ticket goes to the first owner of its place.")
     return 0

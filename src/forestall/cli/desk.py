@@ -465,6 +465,15 @@ def _print_tickets(found: list[dict[str, Any]]) -> None:
     )
 
 
+def _kind_of_line(line: dict[str, Any]) -> str:
+    """What happened; of words, who reads them: nobody should have to guess that."""
+    if line["kind"] == "commented":
+        if line.get("by_client"):
+            return "the client wrote"
+        return "to the client" if line.get("visibility") == "client" else "internal note"
+    return str(line["kind"]).replace("_", " ")
+
+
 def _print_ticket(api: Api, number: int) -> None:
     ticket = api.get(f"/tickets/{number}")
     console().print(Text(f"#{number} {ticket['title']}", style="bold"))
@@ -475,7 +484,7 @@ def _print_ticket(api: Api, number: int) -> None:
         )
     )
     rows = [
-        (one["at"][:19].replace("T", " "), one["actor"], f"{one['kind'].replace('_', ' ')}: {one['text']}")
+        (one["at"][:19].replace("T", " "), one["actor"], f"{_kind_of_line(one)}: {one['text']}")
         for one in api.get(f"/tickets/{number}/timeline")
     ]
     print_table(("When (UTC)", "Who", ""), rows, empty="")

@@ -98,7 +98,9 @@ def groups(
             for one in found
         ]  # fmt: skip
         print_table(
-            ("Group", "Client", "Devices", "Holds", "Why"), rows, empty="No groups yet: forestall groups NAME --create"
+            ("Group", "Client", "Devices", "Holds", "What for"),
+            rows,
+            empty="No groups yet: forestall groups NAME --create",
         )
         return 0
     if create:
@@ -156,13 +158,13 @@ def assets(
             print_json(found)
             return 0
         rows = [
-            (one["name"], one["client"]["name"], one["site"]["name"], one["role"],
-             f"{one['manufacturer']} {one['model']}".strip(), one["serial"], _warranty(one["warranty_until"]),
-             one["device"]["name"] if one["device"] else "◌ nobody watches it")
+            (one["name"], one["client"]["name"], one["site"]["name"],
+             one["serial"], _warranty(one["warranty_until"]),
+             one["device"]["name"] if one["device"] else "◌ unwatched")
             for one in found
         ]  # fmt: skip
         print_table(
-            ("Asset", "Client", "Site", "Role", "What", "Serial", "Warranty", "Device"),
+            ("Asset", "Client", "Site", "Serial", "Warranty", "Device"),
             rows,
             empty="No assets yet: forestall import assets --template",
         )

@@ -98,7 +98,7 @@ def list_people(
         )
         for one in found
     ]
-    print_table(("Person", "Name", "Why", "Factor", "Seen", "State"), rows, empty="Nobody fits.")
+    print_table(("Person", "Name", "Roles", "Factor", "Seen", "State"), rows, empty="Nobody fits.")
     return 0
 
 

@@ -50,7 +50,7 @@ def list_roles(*, as_json: bool = False) -> int:
         )
         for one in found
     ]
-    print_table(("Role", "Kind", "People", "Factor", "Why"), rows, empty="")
+    print_table(("Role", "Kind", "People", "Factor", "What for"), rows, empty="")
     return 0
 
 
@@ -62,7 +62,7 @@ def permissions(*, as_json: bool) -> int:
     if as_json:
         print_json(found)
         return 0
-    print_table(("Permission", "Why"), [(one["permission"], one["words"]) for one in found], empty="")
+    print_table(("Permission", "What it lets one do"), [(one["permission"], one["words"]) for one in found], empty="")
     return 0
 
 
@@ -86,7 +86,7 @@ def show(*, name: str, compare: str | None, as_json: bool) -> int:
         if here or there:
             marks = [_mark(here), *([_mark(there)] if other else [])]
             rows.append((one["permission"], *marks, one["words"]))
-    columns = ("Permission", role["name"], *((other["name"],) if other else ()), "Why")
+    columns = ("Permission", role["name"], *((other["name"],) if other else ()), "What it lets one do")
     print_table(columns, rows, empty="It may do nothing.")
     return 0
 

@@ -22,8 +22,28 @@ STATUS = {
     "unknown": ("◌", "cyan"),
     "stale": ("◍", "magenta"),
 }
-WHOLE = frozenset({"#", "Id", "Job", "Order", "Report", "Ticket", "State", "Checks", "Since", "Seen", "Made"})
+WHOLE = frozenset(
+    {
+        "#",
+        "Id",
+        "Job",
+        "Order",
+        "Report",
+        "Ticket",
+        "State",
+        "Checks",
+        "Since",
+        "Seen",
+        "Made",
+        "Phone",
+        "Warranty",
+        "Asset",
+        "Serial",
+    }
+)
 """Columns that stay on one line: what people copy, and what is short."""
+ROOMY = frozenset({"Why", "Title", "", "What for", "What it lets one do", "Roles", "Rule"})
+"""Columns of sentences: they get what room is left."""
 PRIORITY_STYLE = {"urgent": "bold red", "high": "red"}
 
 
@@ -47,21 +67,33 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *,
         console().print(f"[dim]{empty}[/dim]")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    fits = _natural_width(columns, cells) <= console().width
     for column in columns:
         # The reason is what people read: it gets the room, the others what they need.
-        why = column in {"Why", "Title", ""}
+        why = column in ROOMY
         whole = column in WHOLE
         table.add_column(
             column,
             overflow="fold",
             no_wrap=whole,
             ratio=1 if why else None,
-            max_width=None if why or whole else 24,
+            max_width=None if fits or why or whole else 24,
         )
-    for row in rows:
+    for row in cells:
         # Text from devices is data: never read as markup.
-        table.add_row(*(_cell(cell) for cell in row))
+        table.add_row(*row)
     console().print(table)
+
+
+def _natural_width(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> int:
+    """Characters that a table takes when nothing is folded."""
+    widths = [max([len(column), *(_longest_line(row[i]) for row in cells)]) for i, column in enumerate(columns)]
+    return sum(widths) + 2 * len(widths)
+
+
+def _longest_line(cell: Text) -> int:
+    return max((line.cell_len for line in cell.split()), default=0)
 
 
 def _cell(cell: str | Text) -> Text:

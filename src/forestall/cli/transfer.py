@@ -134,7 +134,8 @@ def _read(file: Path) -> str:
 
 
 def _print_template(kind: dict[str, Any]) -> None:
-    click.echo(kind["template"].replace("\r\n", "\n"), nl=False)
+    # Control characters of what the server sends arrive as pictures of themselves; a line end of CSV is no word.
+    click.echo(kind["template"].replace("\u240d\n", "\n").replace("\r\n", "\n"), nl=False)
     for column in kind["columns"]:
         needed = ", needed" if column["required"] else ""
         also = f" (also: {', '.join(column['also'])})" if column["also"] else ""

@@ -69,7 +69,6 @@ def test_a_client_is_taken_on_placed_and_shown(ada):
     assert (found[0]["region"], found[0]["overview"]["devices"]) == ("BY", 0)
     listed = said("clients")
     assert "Acme" in listed
-    assert "no holidays" in listed
     assert "Europe/Atlantis" in refused("clients", "Cove", "--timezone", "Europe/Atlantis")
     assert "no client is called 'Nobody'" in refused("clients", "Nobody")
     assert "name the client" in refused("clients", "--timezone", "UTC")

@@ -57,7 +57,9 @@ def test_from_a_request_to_its_rating(sit):
     number = str(json.loads(said("portal", "tickets", "--json"))[0]["number"])
     assert "received" in said("portal", "tickets")
     sit(story.tina)
-    said("tickets", number, "--comment", f"{CANARY}: worn out", "--to-client", "On it.")
+    told = said("tickets", number, "--comment", f"{CANARY}: worn out", "--to-client", "On it.")
+    assert f"internal note: {CANARY}: worn out" in told, "nobody has to guess who reads it"
+    assert "to the client: On it." in told
     said("tickets", number, "--ask-approval", "Replace it?", "--what", "A new one.", "--cost", "390 EUR", "--days", "2")
     sit(story.carla)
     shown = said("portal", "tickets", number, "--approve", "--reason", "Yes.")

@@ -28,6 +28,12 @@ class Server:
         return {"items": self._items, "next_cursor": None}
 
 
+def test_nothing_is_folded_that_has_room(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("Line", "Which", "Why"), [("2", "Alder & Finch Solicitors · Leeds · web-01", "")], empty="")
+    assert "Alder & Finch Solicitors · Leeds · web-01" in capsys.readouterr().out
+
+
 def test_ids_and_states_are_never_folded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     rows = [("files", FIRST[:SHORT_ID], "A client with a long name", "approved", "a reason " * 20)]
