@@ -107,6 +107,25 @@ def test_no_page_is_wider_than_a_phone_and_none_complains(visit, fleet):
         assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
+def test_a_short_phone_reaches_every_line_of_more_and_the_bar_of_picked_devices(visit, fleet):
+    phone = visit(width=390)
+    phone.page.set_viewport_size({"width": 390, "height": 480})
+    phone.open("/devices/")
+    phone.page.check("td.pick input >> nth=0")
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    bar, foot = (phone.page.locator(part).bounding_box() for part in (".bulk", ".rail"))
+    assert bar["y"] + bar["height"] <= foot["y"] + 1, "the navigation covers the bar"
+    phone.page.click(".nav-more summary")
+    assert phone.page.locator(".nav-more ul").bounding_box()["y"] >= 0
+
+
+def test_of_many_tabs_the_current_one_is_in_sight_on_a_phone(visit, fleet):
+    phone = visit(width=390)
+    phone.open(f"/clients/{fleet.clients[0].pk}/history/")
+    tab = phone.page.locator(".tabs [aria-current]").bounding_box()
+    assert 0 <= tab["x"] <= 390 - tab["width"]
+
+
 def test_no_page_complains_in_the_dark_at_a_desk(visit, fleet):
     desk = visit(dark=True)
     for path in all_pages(fleet):

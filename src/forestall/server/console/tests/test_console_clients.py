@@ -75,6 +75,26 @@ def test_ada_takes_on_a_client_and_is_led_to_its_first_site(ada, ashdown):
     history = words(page(ada, f"/clients/{cove.pk}/history/"))
     assert "Contact “Bea Berg” made ada" in history
     assert "name: Quay" in history
+    assert 'href="tel:+49301234"' in page(ada, f"/clients/{cove.pk}/"), "a phone calls it when it is touched"
+
+
+def test_the_ways_in_and_out_are_shown_to_whom_they_are_open(ada, auditor, ashdown):
+    ways = (f"/clients/{ashdown.pk}/export", f"/clients/{ashdown.pk}/remove")
+    assert all(f'href="{way}"' in page(ada, f"/clients/{ashdown.pk}/") for way in ways)
+    assert 'href="/import/"' in page(ada, "/clients/")
+    assert not any(way in page(auditor, f"/clients/{ashdown.pk}/") for way in ways)
+
+
+def test_a_proposed_window_is_not_counted_as_open(ada, ashdown):
+    site = Site.objects.visible_to(SYSTEM).filter(client=ashdown).first()
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date()
+    for name, asks in (("Patches", False), ("Move", True)):
+        window_create(
+            site=site, name=name, starts_on=tomorrow, starts_at="22:00", minutes=60, needs_approval=asks,
+            scope=SYSTEM, now=datetime.now(UTC),
+        )  # fmt: skip
+    said = words(page(ada, f"/clients/{ashdown.pk}/windows/"))
+    assert "2 windows, open 1 time in the next 30 days; 1 time only proposed." in said
 
 
 def test_a_refusal_stands_beside_its_field_and_nothing_is_kept(ada, ashdown):

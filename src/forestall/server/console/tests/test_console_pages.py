@@ -47,7 +47,7 @@ QUERIES = {
     "/jobs/": 3,
     "/reports/": 1,
     "/evidence/": 5,
-    "device": 9,
+    "device": 10,
     "ticket": 25,
 }
 SIGNED_IN_QUERIES = 5

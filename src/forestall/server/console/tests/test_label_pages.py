@@ -60,7 +60,7 @@ def test_a_group_is_made_looked_at_changed_and_deleted(ada, device):
     )
     group = DeviceGroup.objects.visible_to(SYSTEM).get()
     assert answer.redirect_chain[-1][0] == f"/groups/{group.pk}/"
-    assert "It holds server, across clients." in answer.content.decode()
+    assert ": server, across clients." in answer.content.decode()
     assert ada.get(f"/devices/?group={group.pk}").status_code == 200
     ada.post(f"/groups/{group.pk}/change", {"name": "Servers", "roles": ["server"], "system": "debian"})
     group.refresh_from_db()

@@ -90,7 +90,7 @@ def account(request: PageRequest) -> HttpResponse:
 @page(permission=SIGNED_IN)
 def secure(request: PageRequest) -> HttpResponse:
     """Where somebody lands whose role needs a second factor and who has none."""
-    if signin.has_second_factor(person=request.person):
+    if signin.has_second_factor(person=request.person) or not mfa_is_required(person=request.person):
         return HttpResponseRedirect(reverse("console:account"))
     roles = sorted({grant.role_name for grant in request.person.grants.select_related("custom")})
     context = {"roles": roles, "passkeys_work": passkeys_work(request)}

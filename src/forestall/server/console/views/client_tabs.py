@@ -6,7 +6,7 @@ with everything that was typed still there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -24,6 +24,8 @@ from forestall.server.alerts import queries as alerts
 from forestall.server.alerts import routes
 from forestall.server.alerts.models import NotificationRoute
 from forestall.server.calendar import queries as calendar
+from forestall.server.calendar.models import MaintenanceWindow
+from forestall.server.calendar.queries import Upcoming
 from forestall.server.calendar.recurrence import day_words
 from forestall.server.calendar.rules import DEFAULT_WEEK, Week, WorkingTime
 from forestall.server.calendar.services import closed_day_add, closed_day_remove, working_week_set
@@ -48,7 +50,7 @@ from forestall.server.console.views.client_forms import (
     kind_choices,
 )
 from forestall.server.console.views.clients import client_page
-from forestall.server.console.views.windows import agenda_table, windows_table
+from forestall.server.console.views.windows import agenda_table, counts, windows_table
 from forestall.server.evidence.models import Entry
 from forestall.server.inventory.models import DeviceStatus
 from forestall.server.people import queries as people
@@ -535,8 +537,7 @@ def _windows(request: PageRequest, client: Client) -> HttpResponse:
     ]
     times = calendar.upcoming(windows=found, since=now, until=now + timedelta(days=AGENDA_DAYS))
     context: dict[str, Any] = {
-        "sentence": f"{words.plural(len(found), 'window')}, open {words.plural(len(times), 'time')} in the next "
-        f"{AGENDA_DAYS} days.",
+        "sentence": _windows_in_words(found, times),
         "agenda": agenda_table(times[:100], now, scope, with_client=False),
         "table": windows_table(found, now, scope, with_client=False),
     }
@@ -545,6 +546,14 @@ def _windows(request: PageRequest, client: Client) -> HttpResponse:
             '<a class="button primary" href="/windows/new?client={}">Plan a window</a>', client.pk
         )
     return client_page(request, client, "windows", context, template="client_windows")
+
+
+def _windows_in_words(found: Sequence[MaintenanceWindow], times: Sequence[Upcoming]) -> str:
+    """A proposal counts for nothing before the client's answer, and is no time at which a window is open."""
+    proposed = sum(not counts(one.window) for one in times)
+    open_, also = words.plural(len(times) - proposed, "time"), words.plural(proposed, "time")
+    said = f"{words.plural(len(found), 'window')}, open {open_} in the next {AGENDA_DAYS} days"
+    return f"{said}; {also} only proposed." if proposed else f"{said}."
 
 
 # --- alerts and routing ---------------------------------------------------------------------------------------
@@ -730,6 +739,7 @@ def _history(request: PageRequest, client: Client) -> HttpResponse:
 
 HIDDEN = frozenset({"id", "device_id"})
 """Numbers in a record that tell a person nothing."""
+GRANT_ACTS = {"made": "given to", "changed": "changed of", "removed": "taken from"}
 
 
 def _happening(entry: Entry) -> Happening:
@@ -744,6 +754,8 @@ def _happening(entry: Entry) -> Happening:
         if field not in HIDDEN and (act == "changed" or value not in ("", None, [], {}, False))
     ]  # fmt: skip
     title = " ".join(filter(None, [what.capitalize(), f"“{name}”" if name else "", act])) or str(entry.kind)
+    if what == "role" and entry.kind == "grant:changed":
+        title = f"Role {GRANT_ACTS.get(act, act)} {name}"
     return Happening(
         at=entry.at,
         what=title,

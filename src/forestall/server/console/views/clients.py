@@ -80,7 +80,15 @@ def window_words(upcoming: Upcoming | None, now: datetime) -> parts.Html:
 def contact_words(contact: Contact | None) -> parts.Html:
     if contact is None:
         return parts.none("nobody is named", "nobody named")
-    return parts.text(contact.name, parts.joined([contact.phone, contact.email]))
+    return parts.text(contact.name, parts.joined([phone_part(contact.phone), contact.email]))
+
+
+def phone_part(number: str) -> parts.Html:
+    """A number that a phone calls when it is touched, and that is never broken over two lines."""
+    if not number:
+        return ""
+    dialled = "".join(each for each in number if each.isdecimal() or each == "+")
+    return format_html('<a class="nowrap" href="tel:{}">{}</a>', dialled, number)
 
 
 @page(permission=Permission.CLIENT_VIEW)
@@ -97,7 +105,7 @@ def clients(request: PageRequest) -> HttpResponse:
             Column("Client", "lead", sort="name"),
             Column("Health of its devices", "second", sort="health"),
             Column("Devices", "num", sort="devices"),
-            Column("Open tickets", sort="tickets", hint="newest"),
+            Column("Open tickets", "num", sort="tickets", hint="newest"),
             Column("Next window", sort="window"),
             Column("To call", sort="contact"),
         ],
@@ -127,7 +135,8 @@ def clients(request: PageRequest) -> HttpResponse:
     context: dict[str, Any] = {"sentence": _all_in_words(every), "table": table, "filters": _filters(request)}
     if scope.everywhere(Permission.CLIENT_CHANGE):
         context["actions"] = SafeString(
-            '<a class="button" href="/sla/">SLA tiers</a><a class="button" href="/routing/">Routing for all</a>'
+            '<a class="button" href="/import/">Import</a><a class="button" href="/sla/">SLA tiers</a>'
+            '<a class="button" href="/routing/">Routing for all</a>'
             '<a class="button primary" href="/clients/new">Take on a client</a>'
         )
     return render_page(request, "clients", context, section="clients", title="Clients", data_at=now)
@@ -267,6 +276,8 @@ def client(request: PageRequest, client_id: UUID) -> HttpResponse:
         ),
         "health": health_words(row),
         "row": row,
+        "may_export": scope.may(Permission.CLIENT_EXPORT, on=found),
+        "may_remove": scope.may(Permission.CLIENT_REMOVE, on=found),
         "checks_of_it": search_address("checks", found),
         "tickets_of_it": search_address("tickets", found),
         "window": window_words(row.next_window, now),
@@ -318,7 +329,7 @@ def client_in_words(row: Overview, now: datetime) -> SafeString:
     if row.contact is None:
         said.append(format_html('<a href="/clients/{}/contacts/">nobody is named to call</a>', pk))
     else:
-        number = f", {row.contact.phone}" if row.contact.phone else ""
+        number = format_html(", {}", phone_part(row.contact.phone)) if row.contact.phone else ""
         said.append(format_html('call <a href="/clients/{}/contacts/">{}</a>{}', pk, row.contact.name, number))
     return format_html("{}.", parts.joined(said, separator="; "))
 

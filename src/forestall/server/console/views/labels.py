@@ -211,8 +211,8 @@ def group(request: PageRequest, group_id: int) -> HttpResponse:
     ]
     context: dict[str, Any] = {
         "crumbs": format_html('{} › <a href="/groups/">Groups</a>', DEVICES),
-        "sentence": f"It holds {GroupRule.parse(found.rule).in_words()}"
-        + (f" at {found.client.name}." if found.client else ", across clients."),
+        "sentence": f"{words.plural(members.count(), 'device')}: {GroupRule.parse(found.rule).in_words()}"
+        + (f", at {found.client.name}." if found.client else ", across clients."),
         "table": Table(
             caption="Devices of the group",
             columns=[

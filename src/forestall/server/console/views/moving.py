@@ -34,7 +34,8 @@ from forestall.server.transfer.rules import KINDS, MOST_BYTES, MOST_LINES, Kind,
 A_PAGE = 50
 LINES_SHOWN = 200
 ACTS = {"create": ("pass", "new"), "change": ("warn", "changed"), "error": ("fail", "cannot be taken")}
-HOME = SafeString('<a href="/import/">Import</a>')
+CLIENTS = SafeString('<a href="/clients/">Clients</a>')
+HOME = SafeString('<a href="/clients/">Clients</a> › <a href="/import/">Import</a>')
 
 
 @page(permission=Permission.CLIENT_VIEW)
@@ -59,6 +60,7 @@ def imports(request: PageRequest) -> HttpResponse:
         for run in found[stretch]
     ]
     context = {
+        "crumbs": CLIENTS,
         "sentence": "Bring clients, sites, contacts, people and assets from a spreadsheet. You see what each line "
         "would do before anything happens, and can take it back.",
         "kinds": KINDS.values(),
@@ -211,7 +213,9 @@ def client_remove(request: PageRequest, client_id: UUID) -> HttpResponse:
         else:
             messages.success(request, f"{client.name} is removed. Evidence: {removed.reference}.")
             return HttpResponseRedirect("/clients/")
-    listed = ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items(), key=lambda one: -one[1]))
+    listed = ", ".join(
+        words.plural(number, _one_of(what), what) for what, number in sorted(counts.items(), key=lambda one: -one[1])
+    )
     context = {
         "crumbs": _crumbs(client),
         "sentence": "This cannot be undone. Take its data along before.",
@@ -226,6 +230,11 @@ def client_remove(request: PageRequest, client_id: UUID) -> HttpResponse:
         "back": f"/clients/{client.pk}/",
     }
     return render_page(request, "ask", context, section="clients", title=f"Remove {client.name}", live=False)
+
+
+def _one_of(many: str) -> str:
+    """``routing rules``: ``routing rule``."""
+    return f"{many.removesuffix('ies')}y" if many.endswith("ies") else many.removesuffix("s")
 
 
 def _crumbs(client: Client) -> SafeString:
@@ -265,7 +274,7 @@ def _lines(preview: services.Preview) -> Table:
     left = len(notable) - len(shown)
     return Table(
         caption=f"What each line would do{f' (the first {LINES_SHOWN}; {left} more)' if left else ''}",
-        columns=[Column("Line", "num"), Column("What", "second"), Column("Which", "lead"), Column("Why", "wide")],
+        columns=[Column("Line", "num"), Column("What", "second"), Column("Which", "lead"), Column("Why", "wide below")],
         rows=rows,
         empty=Empty("Nothing would change", "Every line is as it is already."),
     )

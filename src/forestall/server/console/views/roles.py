@@ -35,7 +35,7 @@ def roles(request: PageRequest) -> HttpResponse:
         caption="Roles",
         columns=[
             Column("Role", "lead"),
-            Column("What for", "second wide"),
+            Column("What for", "below wide"),
             Column("May", "num"),
             Column("People", "num"),
             Column("Second factor"),

@@ -68,7 +68,7 @@ def webhooks(request: PageRequest) -> HttpResponse:
         context,
         section="webhooks",
         title="Webhooks",
-        data_at=max((one.last_success_at for one in found if one.last_success_at), default=None),
+        data_at=now,
     )
 
 

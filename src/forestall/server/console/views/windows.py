@@ -93,7 +93,7 @@ def _uuid(typed: str) -> UUID:
 def _agenda_in_words(times: Sequence[Upcoming], now: datetime, ahead: int) -> parts.Html:
     if not times:
         return f"No window opens in the next {ahead} days: alerts come at any time."
-    counting = [one for one in times if _counts(one.window)]
+    counting = [one for one in times if counts(one.window)]
     waiting = {one.window.pk for one in times if one.window.needs_approval and not one.window.answer}
     open_now = [one for one in counting if one.occurrence.start <= now]
     upcoming = next((one for one in counting if one.occurrence.start > now), None)
@@ -173,7 +173,7 @@ def answer_words(window: MaintenanceWindow) -> parts.Html:
     return parts.status("unknown", "no answer yet")
 
 
-def _counts(window: MaintenanceWindow) -> bool:
+def counts(window: MaintenanceWindow) -> bool:
     return window_counts(needs_approval=window.needs_approval, answer=window.answer)
 
 
@@ -186,7 +186,7 @@ def _local_span(one: Upcoming, now: datetime, *, with_day: bool) -> parts.Html:
     start, end = one.occurrence.start.astimezone(zone), one.occurrence.end.astimezone(zone)
     until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%a %H:%M}"
     tag: parts.Html = parts.tag("open now", "accent") if one.occurrence.start <= now else ""
-    if not _counts(one.window):
+    if not counts(one.window):
         tag = parts.tag("declined" if one.window.answer else "proposed", "warn")
     return parts.text(
         format_html("{}{} to {} {}", f"{start:%a %-d %b}, " if with_day else "", f"{start:%H:%M}", until, tag),
@@ -376,7 +376,7 @@ def window_new(request: PageRequest) -> HttpResponse:
     posted = request.method == "POST"
     form = WindowForm(request.POST if posted else None, sites=offered, devices=_devices(scope, listed), initial=initial)
     if not listed:
-        form.fields["device"].help_text = "For one device, begin at its client: /clients/, Windows, Plan a window."
+        form.fields["device"].help_text = "For one device, begin on the page of its client, under Windows."
     if posted and form.is_valid() and chosen is not None:
         asked = form.cleaned_data
         try:

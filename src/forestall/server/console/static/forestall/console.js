@@ -329,6 +329,12 @@ function adopt(root) {
   countPicked();
 }
 
+// Of many tabs on a phone, the one somebody is on is the one they see.
+for (const tabs of $$(".tabs")) {
+  const now = $("[aria-current]", tabs)?.getBoundingClientRect();
+  if (now && now.right > tabs.getBoundingClientRect().right) tabs.scrollLeft = now.left - (tabs.clientWidth - now.width) / 2;
+}
+
 adopt(document);
 setInterval(countTimes, 1_000);
 setInterval(refresh, LIVE_EVERY_MS);
