@@ -524,6 +524,21 @@ def _window_list(api: Api, client: str | None, days: int, *, as_json: bool) -> i
         rows,
         empty=f"No window opens within {days} days: forestall windows NAME --plan …",
     )
+    every = everything(api, "/windows", client=find_client(api, client)["id"] if client else None)
+    proposed = [one for one in every if one["needs_approval"] and one["answer"] != "approved" and not one["ended_at"]]
+    if proposed:
+        console().print(Text("\nOnly proposed: none of these counts before the client approves it", style="bold"))
+        waiting = [
+            (
+                str(one["id"]),
+                one["name"],
+                one["client"]["name"],
+                one["site"]["name"],
+                f"declined: {one['answer_reason']}" if one["answer"] == "declined" else "waits for an answer",
+            )
+            for one in proposed
+        ]
+        print_table(("#", "Window", "Client", "Site", "Why"), waiting, empty="")
     return 0
 
 

@@ -109,6 +109,9 @@ def test_a_window_is_planned_found_changed_and_ended(ada):
     assert "Patches" in said("windows", "--client", "Acme")
     assert "on the second Tuesday of each month" in said("windows", "Patches", "--monthly", "2-tu")
     assert "no answer of the client yet" in said("windows", "Patches", "--ask")
+    listed = said("windows", "--client", "Acme")
+    assert "Only proposed" in listed
+    assert "waits for an answer" in listed
     assert "nothing was changed" in refused("windows", "Patches", "--end")
     assert "Ended by ada." in said("windows", "Patches", "--end", "--yes")
     assert MaintenanceWindow.objects.visible_to(SYSTEM).exclude(ended_at=None).count() == 1
