@@ -52,6 +52,9 @@ def find_place(api: Api, client: str | None, site: str | None) -> dict[str, str 
     return {"client": owner["id"], "site": _named("site", site, sites)["id"]}
 
 
+PORTAL_ROLES = frozenset({"client_manager", "client_user"})
+
+
 @click.group(invoke_without_command=True)
 @click.pass_context
 def people(context: click.Context) -> None:
@@ -129,7 +132,9 @@ def show(*, name: str, as_json: bool) -> int:
 @click.argument("name")
 @click.option("--called", default="", help="The name shown to others.")
 @click.option("--email", default="", help="By which they can reset their password.")
-@click.option("--home-client", help="They are this client's own person: portal roles only.")
+@click.option(
+    "--home-client", help="They are this client's own person: portal roles only. Of a portal role: its client, unsaid."
+)
 @click.option("--role", help="Their first role.")
 @placed
 @click.option("--until", help="When the role ends by itself: 2027-01-31, or with a time.")
@@ -155,6 +160,9 @@ def invite(
     forestall people invite carol --home-client Acme --role client_user --client Acme
     """
     api = Api.connect()
+    if role and role.replace("-", "_").replace(" ", "_").lower() in PORTAL_ROLES and home_client is None:
+        # These are for a client's own people: at whose portal, is whose person.
+        home_client = client
     place = find_place(api, client or home_client, site) if role else {}
     made = api.post(
         "/people",

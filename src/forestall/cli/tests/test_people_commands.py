@@ -46,6 +46,13 @@ def said(*arguments: str) -> str:
     return done.output
 
 
+def test_whoever_gets_a_portal_role_is_the_clients_own_person(alice):
+    assert "carla is made: client manager at Acme." in said(
+        "people", "invite", "carla", "--role", "client manager", "--client", "Acme"
+    )
+    assert str(Person.objects.get(username="carla").home_client) == "Acme"
+
+
 def test_somebody_is_invited_given_a_role_asked_about_and_switched_off(alice):
     out = said("people", "invite", "bob", "--called", "Bob Brown", "--role", "auditor", "--client", "Acme")
     assert "bob is made: auditor at Acme." in out
