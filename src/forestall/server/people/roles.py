@@ -73,7 +73,7 @@ PERMISSION_WORDS: dict[Permission, str] = {
     Permission.DEVICE_VIEW: "See devices, their checks, samples and alerts",
     Permission.DEVICE_APPROVE: "Approve, revoke and enrol devices",
     Permission.DEVICE_CHANGE: "Change a device's name, role, groups, tags and assets",
-    Permission.CHECK_CHANGE: "Accept what checks found; change routing",
+    Permission.CHECK_CHANGE: "Accept what checks found; change what they are judged by",
     Permission.TICKET_VIEW: "See tickets and their clocks",
     Permission.TICKET_WORK: "Work on tickets: take, comment, resolve",
     Permission.RUNBOOK_VIEW: "See runbooks, jobs and standing orders",
