@@ -270,6 +270,10 @@ class EmbeddedStore:
         """Time (ms) before which rollups are read, after which samples are."""
         aggregate = "max(hour) + 1" if coarse else "min(hour)"
         (hour,) = reader.execute(f"SELECT {aggregate} FROM frame WHERE device = ?", (device,)).fetchone()  # noqa: S608
+        if hour is not None and not coarse:
+            # What came late and waits to be packed may be older than the first hour that was.
+            (late,) = reader.execute("SELECT min(time) FROM recent WHERE device = ?", (device,)).fetchone()
+            hour = hour if late is None else min(hour, late // HOUR_MS)
         if hour is not None:
             return int(hour) * HOUR_MS
         (day,) = reader.execute("SELECT max(day) + 1 FROM rollup WHERE device = ?", (device,)).fetchone()

@@ -108,6 +108,13 @@ class StoreContract:
         assert self.range(store)["cpu.used_percent"].mean.tolist() == list(range(60))
         assert self.range(store, step=3600)["cpu.used_percent"].count.tolist() == [60]
 
+    def test_samples_older_than_the_first_packed_hour_are_read_before_they_are_packed(self, store):
+        history = minutes(count=129)
+        store.append([history[100]])
+        store.compact(now=NINE + timedelta(hours=5))
+        store.append(history[:100] + history[101:])
+        assert self.range(store, hours=4)[NAMES[0]].mean.tolist() == [float(minute) for minute in range(129)]
+
     def test_a_step_draws_samples_together_and_a_gap_stays_a_gap(self, store):
         store.append(minutes(count=10))
         store.append(minutes(start=NINE + timedelta(minutes=20), count=10, base=20.0))
