@@ -83,6 +83,10 @@ LOOP: Mapping[Event, tuple[Handler, ...]] = {
     Event.TICKET_RESOLVED: (service_report_is_made,),
     Event.WINDOW_PROPOSED: (approvers_are_told_of_the_window,),
     Event.WINDOW_ANSWERED: (desk_is_told_of_the_answer,),
+    Event.DEPLOYMENT_CHANGED: (),
+    Event.ROLLOUT_CHANGED: (),
+    Event.VULNERABILITY_FOUND: (),
+    Event.FEED_CHANGED: (),
 }
 
 HANDLERS: Mapping[Event, tuple[Handler, ...]] = {

@@ -224,6 +224,18 @@ class JobResult(Statement, frozen=True, kw_only=True):
     checkpoint: CheckpointRef | None = None
 
 
+class PackageChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One package before and after a step, as the package manager's own records have it."""
+
+    manager: str
+    name: str
+    architecture: str
+    before: str
+    """Version; empty: it was not there."""
+    after: str
+    """Version; empty: it is gone."""
+
+
 class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     action: str
     ok: bool
@@ -233,6 +245,9 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Last 8 kB of output."""
     changed: dict[str, int] = {}
     """Counted effects: ``{"files": 214, "bytes": 1288490188}``."""
+    packages: tuple[PackageChange, ...] | msgspec.UnsetType = msgspec.UNSET
+    """What changed, looked up before and after. Unset where a step changes no packages: the bytes of results from
+    before this field stay what they were."""
 
 
 class DeviceNotice(Statement, frozen=True, kw_only=True):

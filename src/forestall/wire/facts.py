@@ -173,17 +173,22 @@ class Package(Item, frozen=True, kw_only=True):
     source: str = ""
     """Source package, when it is not named as the package."""
     source_version: str = ""
+    manager: str = ""
+    """Who keeps it, when that is not the document's own manager: ``flatpak``, ``snap``, ``pip``, ``winget``."""
+    module: str = ""
+    """Module stream of an rpm package (``nodejs:18``)."""
 
 
 class Software(Document, frozen=True, kw_only=True, tag="software"):
     manager: str = ""
-    """``dpkg``, ``rpm``; empty: none found."""
+    """``dpkg``, ``rpm``, ``pacman``, ``apk``; empty: none found."""
     packages: tuple[Package, ...] = ()
 
 
 class Update(Item, frozen=True, kw_only=True):
     name: str
     installed: str
+    """Empty: nothing of it is installed, it is offered all the same (a Windows update, a new kernel package)."""
     candidate: str
     security: bool
     """A version newer than the installed one comes from a security origin."""
@@ -191,16 +196,89 @@ class Update(Item, frozen=True, kw_only=True):
     """Archive it comes from: ``Debian-Security:12/stable-security`` or ``stable-security``."""
     architecture: str = ""
     held: bool = False
+    manager: str = ""
+    """The provider that offers it, when that is not the document's own: ``flatpak``, ``fwupd``, ``winget``."""
+    kind: Literal["system", "application", "firmware", "language"] = "system"
+    """``language``: a package of a programming language's own manager (pip, npm), which is only read."""
+    severity: Literal["", "low", "medium", "high", "critical"] = ""
+    """In the vendor's own rating; empty: the vendor does not rate it here."""
+    advisories: tuple[str, ...] = ()
+    """Of the vendor: ``ALSA-2026:1234``, ``KB5078766``."""
+    cves: tuple[str, ...] = ()
+    """That the provider itself says it fixes."""
+    released_at: Moment | None = None
+    """When the vendor released it, where the provider says so."""
+    size_bytes: int = 0
+    """To download; 0: unknown."""
+    restart: Literal["", "none", "service", "reboot"] = ""
+    """What the provider says it will need; empty: it does not say."""
+
+
+class UpdateProvider(Item, frozen=True, kw_only=True):
+    """A program that installs updates here, and what it can."""
+
+    name: str
+    """``apt``, ``dnf``, ``fwupd``, ``winget`` …"""
+    version: str = ""
+    can: tuple[str, ...] = ()
+    """Of ``list``, ``download``, ``install``, ``security_only``, ``chosen``, ``hold``, ``roll_back``, ``repair``."""
+    lists_refreshed_at: Moment | None = None
+    security_sources: bool | None = None
+    """Whether it tells security fixes from others at all."""
+    held: tuple[str, ...] = ()
+    """Packages that it does not change."""
+    unfinished: tuple[str, ...] = ()
+    """What it has begun and not ended, the package's name first: ``openssl: unpacked, not configured``."""
+    unknown_why: str = ""
+    """Why its updates could not be listed."""
 
 
 class Updates(Document, frozen=True, kw_only=True, tag="updates"):
     manager: str = ""
-    """``apt``; empty: none that the agent knows."""
+    """The system's own: ``apt``, ``dnf`` …; empty: none that the agent knows."""
     pending: tuple[Update, ...] = ()
+    """Of every provider."""
     lists_refreshed_at: Moment | None = None
     """When the package lists were last fetched; updates newer than that cannot be known."""
     security_sources: bool | None = None
     """Whether a security archive is configured at all. Without one, no update can be known as a security fix."""
+    providers: tuple[UpdateProvider, ...] = ()
+    """Every one found here, the system's own first."""
+
+
+class OutdatedProcess(Item, frozen=True, kw_only=True):
+    """A process that still runs code from before an update."""
+
+    pid: int
+    name: str
+    service: str = ""
+    """As the ``services`` document names it; empty: it belongs to none."""
+    user: str = ""
+    files: tuple[str, ...] = ()
+    """Programs and libraries it holds that were replaced or removed."""
+
+
+class Restarts(Document, frozen=True, kw_only=True, tag="restarts"):
+    """What still runs from before an update: an update only takes effect with a restart."""
+
+    processes: tuple[OutdatedProcess, ...] = ()
+    kernel_running: str = ""
+    kernel_newest: str = ""
+    """Newest kernel installed; empty: it could not be told, or the kernel is not this system's to change."""
+
+
+class Readiness(Document, frozen=True, kw_only=True, tag="readiness"):
+    """Whether the machine is fit to be updated now."""
+
+    on_battery: bool | None = None
+    """None: it has no battery, or it could not be told."""
+    battery_percent: float | None = None
+    sessions: tuple[str, ...] = ()
+    """People who are signed in: ``ada on tty1``."""
+    busy: tuple[str, ...] = ()
+    """Package managers at work, in words: ``apt-get upgrade (process 4711)``."""
+    snapshots: tuple[str, ...] = ()
+    """What could take a snapshot of the system's volume: ``btrfs``, ``lvm``, ``zfs``."""
 
 
 # --- services ----------------------------------------------------------------------------------------------
@@ -389,6 +467,8 @@ AnyDocument = (
     | Disks
     | Software
     | Updates
+    | Restarts
+    | Readiness
     | Services
     | Scheduled
     | Access
@@ -401,7 +481,7 @@ AnyDocument = (
 )
 
 DOCUMENTS: tuple[type[Document], ...] = (
-    System, Network, Volumes, Disks, Software, Updates, Services, Scheduled,
+    System, Network, Volumes, Disks, Software, Updates, Restarts, Readiness, Services, Scheduled,
     Access, Sshd, Firewall, Backups, Antivirus, Certificates, Time,
 )  # fmt: skip
 
@@ -417,6 +497,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     disks: Disks | None = None
     software: Software | None = None
     updates: Updates | None = None
+    restarts: Restarts | None = None
+    readiness: Readiness | None = None
     services: Services | None = None
     scheduled: Scheduled | None = None
     access: Access | None = None

@@ -18,6 +18,8 @@ from forestall.wire.facts import (
     Document,
     Firewall,
     Network,
+    Readiness,
+    Restarts,
     Scheduled,
     Services,
     Software,
@@ -402,6 +404,23 @@ def _time(old: Time, new: Time) -> list[str]:
     ]
 
 
+def _restarts(old: Restarts, new: Restarts) -> list[str]:
+    _, _, added, removed, _ = _sides(old.processes, new.processes, lambda one: one.service or one.name)
+    return [
+        _listing("program", "outdated until restarted", added),
+        _listing("program", "no longer outdated", removed),
+        f"kernel {new.kernel_newest} installed, {new.kernel_running} runs"
+        if new.kernel_newest and new.kernel_newest not in (old.kernel_newest, new.kernel_running)
+        else "",
+    ]
+
+
+def _readiness(old: Readiness, new: Readiness) -> list[str]:
+    if old.on_battery == new.on_battery or None in (old.on_battery, new.on_battery):
+        return []
+    return ["runs on battery" if new.on_battery else "runs on mains power"]
+
+
 _SUMMARISERS: Mapping[type[Document], Callable[[Any, Any], list[str]]] = {
     System: _system,
     Network: _network,
@@ -409,6 +428,8 @@ _SUMMARISERS: Mapping[type[Document], Callable[[Any, Any], list[str]]] = {
     Disks: _disks,
     Software: _software,
     Updates: _updates,
+    Restarts: _restarts,
+    Readiness: _readiness,
     Services: _services,
     Scheduled: _scheduled,
     Access: _access,

@@ -18,3 +18,7 @@ class Event(StrEnum):
     JOB_FINISHED = "job.finished"
     WINDOW_PROPOSED = "window.proposed"
     WINDOW_ANSWERED = "window.answered"
+    DEPLOYMENT_CHANGED = "deployment.changed"
+    ROLLOUT_CHANGED = "rollout.changed"
+    VULNERABILITY_FOUND = "vulnerability.found"
+    FEED_CHANGED = "feed.changed"

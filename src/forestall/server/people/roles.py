@@ -39,8 +39,10 @@ _WORK = _ANSWER | {
     Permission.DEVICE_CHANGE,
     Permission.CHECK_CHANGE,
     Permission.WINDOW_CHANGE,
+    Permission.PATCH_CHANGE,
 }
 _MANAGE = _WORK | {
+    Permission.RISK_ACCEPT,
     Permission.CLIENT_CHANGE,
     Permission.CLIENT_EXPORT,
     Permission.PEOPLE_VIEW,
@@ -80,6 +82,8 @@ PERMISSION_WORDS: dict[Permission, str] = {
     Permission.JOB_PREPARE: "Prepare and cancel jobs (running one still needs an operator's signature)",
     Permission.AUTHORITY_CHANGE: "Pass on what root and catalogue keys signed",
     Permission.WINDOW_CHANGE: "Plan maintenance windows",
+    Permission.PATCH_CHANGE: "Plan updates: policies, approvals, deferrals, exclusions, rollouts",
+    Permission.RISK_ACCEPT: "Accept risks: exceptions from obligations, accepted and false vulnerabilities",
     Permission.EVIDENCE_VIEW: "Read and export evidence",
     Permission.EVIDENCE_ERASE: "Erase what a record says (its proof stays)",
     Permission.REPORT_VIEW: "See service reports",

@@ -1,0 +1,1 @@
+"""Which vulnerabilities the installed software has, and what to do first."""
