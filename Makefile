@@ -39,6 +39,7 @@ bench:  ## Measure agent, intake, console and start, side by side with the peers
 soak:  ## The long campaigns (hours)
 	@tools/setup.sh tests
 	$(BIN)/pytest -q -m soak --timeout 7200
+	FORESTALL_API_EXAMPLES=200 $(BIN)/pytest -q -n 2 src/forestall/server/api/tests/test_schemathesis.py
 
 format:  ## Format the code
 	@tools/setup.sh development

@@ -63,6 +63,8 @@ from forestall.wire.codec import facts_digest
 from forestall.wire.facts import Access, Account, Document, Package, Service, Services, Software, System
 
 pytestmark = pytest.mark.django_db
+# The infected world takes half a minute to make: one worker makes it, once.
+infected_world = pytest.mark.xdist_group("infected")
 
 SYSTEM = Scope.system("story")
 NAMES = count()
@@ -430,12 +432,14 @@ def browser_of(person: Person) -> Browser:
     return browser
 
 
+@infected_world
 def test_v17_payloads_are_taken_or_refused_in_words(infected, django_db_blocker):
     assert len(PAYLOADS) > 60
     assert infected.taken > 8 * len(PAYLOADS), "most of what is odd is allowed: it must only stay words"
     assert all(message for _, message in infected.refused)
 
 
+@infected_world
 def test_v17_no_page_lets_a_payload_come_to_life(infected, django_db_blocker):
     with django_db_blocker.unblock():
         ada, carl = browser_of(infected.ada), browser_of(infected.carl)
@@ -458,6 +462,7 @@ def test_v17_no_page_lets_a_payload_come_to_life(infected, django_db_blocker):
     assert seen > 80
 
 
+@infected_world
 def test_v17_what_somebody_types_into_an_address_is_words(infected, django_db_blocker):
     with django_db_blocker.unblock():
         ada = browser_of(infected.ada)
@@ -471,6 +476,7 @@ def test_v17_what_somebody_types_into_an_address_is_words(infected, django_db_bl
                 assert all("\n" not in value and "\r" not in value for _, value in answer.headers.items())
 
 
+@infected_world
 def test_v17_no_cell_of_a_table_is_a_formula(infected, tmp_path, django_db_blocker):
     with django_db_blocker.unblock():
         now = datetime.now(UTC)
@@ -504,6 +510,7 @@ def test_v17_no_cell_of_a_table_is_a_formula(infected, tmp_path, django_db_block
                     assert not [cell for row in cells for cell in row if cell_inert(cell) != cell], member.filename
 
 
+@infected_world
 def test_v17_evidence_of_all_this_still_verifies(infected, tmp_path, django_db_blocker):
     with django_db_blocker.unblock():
         key = log_key_read(home=current_home())
@@ -514,6 +521,7 @@ def test_v17_evidence_of_all_this_still_verifies(infected, tmp_path, django_db_b
     assert verdict.valid, verdict.problem
 
 
+@infected_world
 def test_v17_no_payload_adds_a_header_to_a_mail(infected, settings, monkeypatch, django_db_blocker):
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     settings.MAIL_IS_SET = True
@@ -598,6 +606,7 @@ def test_v17_the_servers_log_is_written_that_way():
     assert settings.LOGGING["formatters"]["line"]["()"].endswith("OneLineFormatter")
 
 
+@infected_world
 def test_v17_a_name_in_an_address_of_a_file_reads_no_file(infected, tmp_path, django_db_blocker):
     """Paths in addresses, numbers of reports, tabs and slugs."""
     with django_db_blocker.unblock():
