@@ -1,0 +1,1 @@
+"""Comparing versions, as each package manager does."""
