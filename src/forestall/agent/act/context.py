@@ -9,24 +9,35 @@ from pathlib import Path
 from typing import Protocol
 
 from forestall.agent.collect.host import Host
-from forestall.trust.statements import ParameterValue, RiskClass, StepResult
+from forestall.trust.statements import PackageChange, ParameterValue, RiskClass, StepResult
 
 
 class ActionFailed(Exception):  # noqa: N818 - read as a sentence: raise ActionFailed
     """An action did not reach its end. ``code`` goes into the job's result, ``sentence`` is for people."""
 
-    def __init__(self, code: str, sentence: str, *, output: str = "", changed: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        sentence: str,
+        *,
+        output: str = "",
+        changed: Mapping[str, int] | None = None,
+        packages: tuple[PackageChange, ...] | None = None,
+    ) -> None:
         super().__init__(f"{code}: {sentence}")
         self.code = code
         self.sentence = sentence
         self.output = output
         self.changed = dict(changed or {})
+        self.packages = packages
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where things are on this machine. Arguments, so that a test can name its own."""
 
+    root: str = "/"
+    """The system whose packages are changed. Another folder: programs are started by ``chroot`` into it."""
     temporary: tuple[str, ...] = ("/tmp", "/var/tmp")  # noqa: S108 - what is cleaned, nothing is made there
     logs: str = "/var/log"
     journals: tuple[str, ...] = ("/var/log/journal", "/run/log/journal")

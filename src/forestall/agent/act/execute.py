@@ -119,7 +119,12 @@ def _run_step(step: Step, host: Host, ctx: Context) -> tuple[StepResult, str]:
         return action.run(step.arguments, host, ctx), "done"
     except ActionFailed as error:
         failed = StepResult(
-            action=step.action, ok=False, summary=error.sentence, output=error.output, changed=error.changed
+            action=step.action,
+            ok=False,
+            summary=error.sentence,
+            output=error.output,
+            changed=error.changed,
+            packages=msgspec.UNSET if error.packages is None else error.packages,
         )
         return failed, error.code
     except Exception as error:

@@ -43,6 +43,8 @@ def run_program(
         **ctx.environment,
         **(environment or {}),
     }
+    if ctx.places.root != "/":
+        argv = ["chroot", ctx.places.root, *argv]
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(

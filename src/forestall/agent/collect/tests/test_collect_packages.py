@@ -11,6 +11,7 @@ import pytest
 
 from forestall.agent.collect import software, updates
 from forestall.agent.collect.host import CommandResult
+from forestall.agent.collect.providers import apt
 from forestall.agent.collect.tests.recorded_host import RecordedHost
 from forestall.wire.facts import Update
 
@@ -184,23 +185,23 @@ def test_a_machine_without_apt_says_so():
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
-        (updates.Release(label="Debian-Security", suite="oldoldstable", codename="buster/updates"), True),
-        (updates.Release(origin="Ubuntu", label="Ubuntu", suite="jammy-security", codename="jammy"), True),
-        (updates.Release(origin="UbuntuESM", label="UbuntuESM", suite="focal-infra-security", codename="focal"), True),
-        (updates.Release(origin="Debian", label="Debian", suite="stable", codename="trixie"), False),
-        (updates.Release(origin="Debian", label="Debian", suite="stable-updates", codename="trixie-updates"), False),
-        (updates.Release(origin="security tools", label="Security Tools", suite="stable"), False),
+        (apt.Release(label="Debian-Security", suite="oldoldstable", codename="buster/updates"), True),
+        (apt.Release(origin="Ubuntu", label="Ubuntu", suite="jammy-security", codename="jammy"), True),
+        (apt.Release(origin="UbuntuESM", label="UbuntuESM", suite="focal-infra-security", codename="focal"), True),
+        (apt.Release(origin="Debian", label="Debian", suite="stable", codename="trixie"), False),
+        (apt.Release(origin="Debian", label="Debian", suite="stable-updates", codename="trixie-updates"), False),
+        (apt.Release(origin="security tools", label="Security Tools", suite="stable"), False),
     ],
 )
 def test_security_archives_are_known_by_label_or_suite(release, expected):
-    assert updates.is_security(release) is expected
+    assert apt.is_security(release) is expected
 
 
 def test_an_archive_without_its_release_file_is_known_by_its_distribution():
-    policies = updates.parse_policy(
+    policies = apt.parse_policy(
         POLICY.replace("deb.debian.org/debian-security bookworm-security", "security.debian.org buster/updates")
     )
-    found = {each.name: each.security for each in updates.find_updates(policies, {}, {})}
+    found = {each.name: each.security for each in apt.find_updates(policies, {}, {})}
     assert found == {"apt": True, "libaom3": True, "curl": False, "libc6": False}
 
 
@@ -214,7 +215,7 @@ def test_an_archive_without_its_release_file_is_known_by_its_distribution():
     ],
 )
 def test_lists_are_found_by_the_names_apt_gives_them(address, distribution, name):
-    assert updates.list_name(updates.Archive(address, distribution)) == name
+    assert apt.list_name(apt.Archive(address, distribution)) == name
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_lists_are_found_by_the_names_apt_gives_them(address, distribution, name
     ],
 )
 def test_a_security_source_counts_unless_it_is_switched_off(text, expected):
-    assert updates.names_security(text) is expected
+    assert apt.names_security(text) is expected
 
 
 @pytest.mark.skipif(not APT_UPGRADE.is_dir(), reason="the recorded upgrades are not here")
@@ -241,6 +242,6 @@ def test_the_security_rule_agrees_with_recorded_upgrades():
         security = [
             each
             for each in origins
-            if any(updates.is_security(updates.Release(label=label, suite=suite)) for label, suite in each)
+            if any(apt.is_security(apt.Release(label=label, suite=suite)) for label, suite in each)
         ]
         assert (len(lines), len(security)) == (counts["upgrades"], counts["security"]), name
