@@ -25,12 +25,19 @@ class Feed(models.Model):
     """``osv``, ``debian-tracker``, ``kev``, ``epss`` …: see ``vulnerabilities.feeds.FORMATS``."""
     url = models.CharField(max_length=500, blank=True)
     """Where it is downloaded from; empty: it is only imported from files."""
+    ecosystem = models.CharField(max_length=60, blank=True)
+    """Whose packages it is about: ``Debian``, ``Ubuntu:22.04``; empty: of several, or of vulnerabilities themselves."""
+    built_in = models.BooleanField(default=False)
+    """One of ``definitions.DEFINITIONS``, made because a device needs it."""
     enabled = models.BooleanField(default=True)
     every_hours = models.PositiveSmallIntegerField(default=24)
     etag = models.CharField(max_length=200, blank=True)
     last_modified = models.CharField(max_length=100, blank=True)
     digest = models.CharField(max_length=64, blank=True)
-    """SHA-256 of what is in force."""
+    """SHA-256 of the file in force."""
+    index = models.CharField(max_length=64, blank=True)
+    """Digest of what was made of it: name of the folder it lies in."""
+    bytes = models.PositiveBigIntegerField(default=0)
     advisories = models.PositiveIntegerField(default=0)
     data_at = models.DateTimeField(null=True, blank=True)
     """How new the feed says it is."""
@@ -39,8 +46,8 @@ class Feed(models.Model):
     """When what is in force was taken."""
     error = models.TextField(blank=True)
     """Why the last try was not taken; the last good stays in force."""
-    position = models.JSONField(default=dict)
-    """How far an import that was interrupted had come."""
+    asked_at = models.DateTimeField(null=True, blank=True)
+    """Somebody wants it fetched now; null: at its own time."""
 
     class Meta:
         ordering = ["slug"]
@@ -67,6 +74,10 @@ class Vulnerability(models.Model):
     kev_due_on = models.DateField(null=True, blank=True)
     ransomware = models.BooleanField(default=False)
     published_at = models.DateTimeField(null=True, blank=True)
+    score = models.PositiveSmallIntegerField(default=0)
+    """What of its rank is the same on every device: see ``ranking.score_of``."""
+    rated_with = models.CharField(max_length=64, blank=True)
+    """Digest of the catalogues (KEV, EPSS, ratings) that this comes from."""
     changed_at = models.DateTimeField()
 
     class Meta:
@@ -87,7 +98,13 @@ class PackageVersion(models.Model):
     version = models.CharField(max_length=200)
     module = models.CharField(max_length=100, blank=True)
     matched_with = models.CharField(max_length=64, blank=True)
-    """Digest of the advisories it was last matched with; empty: never."""
+    """Digest of the advisories about this package it was last matched with; empty: never."""
+    fixable = models.BinaryField(default=b"")
+    """Ids of its vulnerabilities that have a fix: little-endian uint32, sorted. A copy of ``vulnerabilities``."""
+    unfixable = models.BinaryField(default=b"")
+    """Of those that have none, likewise."""
+    fix = models.CharField(max_length=200, blank=True)
+    """The version that has every fix there is; empty: there is none."""
 
     class Meta:
         constraints = [UniqueConstraint(fields=["ecosystem", "name", "version", "module"], name="package_version_once")]
@@ -131,13 +148,18 @@ class DeviceSoftware(ScopedModel):
     SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="software_versions")
-    digest = models.BinaryField(max_length=32)
-    """Of the ``software`` document it was made from."""
-    packages = models.BinaryField()
+    digest = models.BinaryField(max_length=32, default=b"")
+    """Of the documents it was made from."""
+    packages = models.BinaryField(default=b"")
     """Little-endian uint32, sorted."""
     kernel = models.CharField(max_length=100, blank=True)
     """Release of the running kernel."""
+    stale = models.BooleanField(default=True)
+    """The documents have changed since: it is made anew with the next round of upkeep."""
     at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["stale"], condition=Q(stale=True), name="device_software_stale")]
 
     def __str__(self) -> str:
         return f"software of {self.device_id}"
@@ -157,6 +179,8 @@ class DeviceVulnerability(ScopedModel):
     """Names of the installed packages made from it."""
     only_running = models.BooleanField(default=False)
     """It is not installed any more but still runs (a kernel before its reboot)."""
+    exposed = models.CharField(max_length=200, blank=True)
+    """What of it listens beyond the machine itself: ``nginx on tcp/443``; empty: nothing that we know of."""
     first_seen_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)
     """When a scan no longer found this version; null while it is there."""
@@ -213,3 +237,18 @@ class VulnerabilityMark(ScopedModel):
 
     def __str__(self) -> str:
         return f"{self.vulnerability} {self.mark}"
+
+
+class Upkeep(models.Model):
+    """How far matching has come. One row; whoever matches holds it, so that two workers never do the same."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    revision = models.PositiveBigIntegerField(default=0)
+    """Counts up whenever something that ranks or totals rest on has changed."""
+    indexes = models.CharField(max_length=64, blank=True)
+    """Digest of the indexes that every version in use was matched with."""
+    after = models.PositiveBigIntegerField(default=0)
+    """Last version matched with newer ones, of a round that has not ended."""
+
+    def __str__(self) -> str:
+        return str(self.revision)
