@@ -33,8 +33,9 @@ class DeploymentState(models.TextChoices):
     """No longer offered, and not installed: its source took it back, or the package was removed."""
 
 
-SETTLED = ("verified", "superseded", "withdrawn")
-"""States after which nothing is to be done. A regressed update is a new deployment, planned again."""
+SETTLED = ("verified", "superseded", "withdrawn", "regressed")
+"""States after which nothing is to be done with this row. What regressed goes on as a new deployment, planned again;
+its own ``settled_at`` stays the time at which it was verified."""
 
 
 class Deployment(ScopedModel):
@@ -75,12 +76,18 @@ class Deployment(ScopedModel):
     rollout = models.ForeignKey("Rollout", on_delete=models.SET_NULL, null=True, blank=True, related_name="deployments")
     attempts = models.PositiveIntegerField(default=0)
     """Runs that tried to install it."""
+    next_try_at = models.DateTimeField(null=True, blank=True)
+    """Not before then is it tried again; null: as soon as it may."""
+    ticket_id = models.BigIntegerField(null=True, blank=True)
+    """Number of the ticket that was opened about it."""
     boot_id_before = models.CharField(max_length=64, blank=True)
     """The device's boot when it was installed."""
     needs_reboot = models.BooleanField(null=True, blank=True)
     """Null: not known."""
     services_before = models.JSONField(default=list)
     """Names of the services that ran before it was installed."""
+    outdated_before = models.JSONField(default=list)
+    """What ran old code before it was installed: ``ssh: /usr/lib/libssl.so.3``."""
     installed_at = models.DateTimeField(null=True, blank=True)
     installed_by = models.CharField(max_length=200, blank=True)
     """Who or which policy; ``outside Forestall`` when a scan found it installed without a run of ours."""
@@ -156,6 +163,22 @@ class DeploymentChange(ScopedModel):
 
     def __str__(self) -> str:
         return f"{self.was} → {self.state}"
+
+
+class DeviceScan(ScopedModel):
+    """Until which of a device's documents its deployments were followed."""
+
+    SCOPE_CLIENT: ClassVar[str] = "device__client_id"
+    SCOPE_SITE: ClassVar[str] = "device__site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
+
+    device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="patch_scan")
+    followed_at = models.DateTimeField()
+    open_updates = models.PositiveIntegerField(default=0)
+    """Deployments that were open then."""
+
+    def __str__(self) -> str:
+        return f"scan of {self.device_id}"
 
 
 class PatchPolicy(ScopedModel):
@@ -253,6 +276,28 @@ class UpdateHold(models.Model):
 
     def __str__(self) -> str:
         return f"hold of {self.name} {self.candidate}"
+
+
+class HoldOverride(ScopedModel):
+    """A client installs a held update all the same."""
+
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="hold_overrides")
+    hold = models.ForeignKey(UpdateHold, on_delete=models.CASCADE, related_name="overrides")
+    reason = models.TextField()
+    at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        constraints = [
+            UniqueConstraint(fields=["client", "hold"], name="hold_override_once"),
+            CheckConstraint(condition=~Q(reason=""), name="hold_override_says_why"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} installs {self.hold} all the same"
 
 
 class ObligationRule(ScopedModel):
@@ -417,6 +462,14 @@ class RolloutDevice(ScopedModel):
     job_id = models.UUIDField(null=True, blank=True)
     touched_at = models.DateTimeField(null=True, blank=True)
     judged_at = models.DateTimeField(null=True, blank=True)
+    jobs = models.JSONField(default=list)
+    """Ids of the runs that touched it, oldest first."""
+    in_root = models.JSONField(default=list)
+    """Ids of its runs whose signed results are under the ring's ``results_root``."""
+    settled_at = models.DateTimeField(null=True, blank=True)
+    """When its runs were answered and its updates were in; from here it soaks."""
+    baseline = models.JSONField(default=dict)
+    """How it was when it was touched: ``checks`` (id → status), ``services`` that ran, ``boot_id``."""
 
     class Meta:
         ordering = ["ring", "pk"]
