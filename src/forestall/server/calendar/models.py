@@ -58,7 +58,9 @@ class MaintenanceWindow(ScopedModel):
     purpose = models.CharField(max_length=300, blank=True)
     """What is done in it, for the client's people too."""
     notice_hours = models.PositiveSmallIntegerField(default=0)
-    """How long before its first time the client is to know of it. 0: no promise."""
+    """How long before its time the client's people are told of it by mail. 0: no promise."""
+    notice_first_only = models.BooleanField(default=False)
+    """Whether they are told of its first time alone, and not of each one."""
     missed = models.CharField(max_length=10, default="next", choices=[(one, one) for one in ("next", "catch_up")])
     """What happens to work whose device missed it: it waits for the ``next`` time, or is made up for (``catch_up``)."""
     catch_up_hours = models.PositiveSmallIntegerField(default=0)
@@ -217,6 +219,17 @@ class WindowNotice(ScopedModel):
 
     def __str__(self) -> str:
         return f"notice of {self.window_id} at {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class NoticeWish(models.Model):
+    """Whether a person wants mails about planned work. Without one: who approves for the client gets them."""
+
+    person = models.OneToOneField(Person, on_delete=models.CASCADE, related_name="notice_wish")
+    wanted = models.BooleanField()
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.person}: {'wanted' if self.wanted else 'not wanted'}"
 
 
 class CalendarFeed(models.Model):

@@ -344,6 +344,8 @@ class ClientMail(ScopedModel):
     address = models.EmailField(blank=True)
     subject = models.CharField(max_length=250)
     text = models.TextField()
+    calendar = models.TextField(blank=True)
+    """Calendar file (RFC 5545) that goes with it; empty: none."""
     state = models.CharField(max_length=10, choices=MailState.choices, default=MailState.WAITING)
     result = models.CharField(max_length=300, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
