@@ -176,6 +176,89 @@ def ticket_note_job(
     )
 
 
+# What other parts of Forestall find that no check judges: updates that failed
+
+
+@transaction.atomic
+def condition_found(
+    *, device: Device, kind: str, title: str, reason: str, risk: Risk, actor: str, now: datetime
+) -> Ticket:
+    """Open a ticket about a condition of a device that no check judges, or write into the one that is open about it.
+
+    ``kind`` is the condition too: one ticket of a kind is open on a device. Whoever finds the condition gone says so by
+    ``condition_gone``. The same reason as the last one told changes nothing.
+    """
+    device = Device.objects.visible_to(DESK).select_related("client", "site").get(pk=device.pk)
+    Device.objects.visible_to(DESK).select_for_update(no_key=True).get(pk=device.pk)
+    same = Ticket.objects.visible_to(DESK).select_for_update(of=("self",)).filter(device=device, condition=kind)
+    ticket: Ticket | None = same.exclude(state__in=DONE_STATES).first()
+    if ticket is not None:
+        told = ticket.events.filter(kind__in=[EventKind.OPENED, EventKind.JOINED, EventKind.REOPENED])
+        if told.order_by("-at", "-pk").values_list("text", flat=True).first() != reason:
+            event_write(ticket, EventKind.JOINED, actor=actor, text=reason, now=now)
+        return ticket
+    unproved = same.filter(state=TicketState.RESOLVED, verified_at=None).order_by("-number").first()
+    if unproved is not None:
+        return reopen_write(locked(unproved), reason=reason, by=actor, now=now)
+    priority = priority_of(risk=risk, status=Status.FAIL, kind=kind, device_role=device.role)
+    response, resolution = sla_targets(policies=sla_policies(device.client), priority=priority)
+    owner = owner_for(client=device.client, site=device.site, kind=kind, risk=risk)
+    opened: Ticket = Ticket.objects.create(
+        client=device.client,
+        site=device.site,
+        device=device,
+        kind=kind,
+        condition=kind,
+        title=title[:250],
+        risk=risk,
+        priority=priority,
+        owner=owner,
+        first_seen_at=now,
+        opened_at=now,
+        response_minutes=response,
+        resolution_minutes=resolution,
+    )
+    entry = evidence_write(
+        opened,
+        EvidenceKind.TICKET_OPENED,
+        {
+            "title": opened.title,
+            "condition": kind,
+            "reason": reason,
+            "priority": str(priority),
+            "owner": owner.username if owner else "",
+            "response_minutes": response,
+            "resolution_minutes": resolution,
+        },
+        now,
+    )
+    event_write(
+        opened, EventKind.OPENED, actor=actor, text=reason, now=now, reference=entry,
+        for_client="Something did not go as it should. We look after it.",
+    )  # fmt: skip
+    if owner is not None:
+        event_write(opened, EventKind.ASSIGNED, actor="routing", text=f"assigned to {owner.username}", now=now)
+    event_record(event=Event.TICKET_OPENED, subject=opened.number, at=now)
+    return opened
+
+
+@transaction.atomic
+def condition_gone(*, ticket: Ticket, reason: str, proved: bool, evidence: list[str], now: datetime) -> Ticket:
+    """Resolve a ticket of ``condition_found``, verified when it is ``proved``; else there is nothing left to prove.
+
+    ``evidence``: references of the records that show it.
+    """
+    ticket = locked(ticket)
+    verification = {
+        "status": str(Status.PASS), "reason": reason, "at": now.isoformat(), "evidence": evidence, "gone": not proved,
+    }  # fmt: skip
+    if ticket.state not in DONE_STATES:
+        _finish(ticket, verification, now)
+    elif ticket.verified_at is None and proved:
+        _verify(ticket, verification, now)
+    return ticket
+
+
 # What people do with tickets
 
 
