@@ -74,6 +74,11 @@ class Home:
         return self.server / "samples.sqlite3"
 
     @property
+    def vulnerabilities(self) -> Path:
+        """Feeds of advisories as they came, and what was made of them; written by the worker, uploads apart."""
+        return self.server / "vulnerabilities"
+
+    @property
     def secret_key(self) -> Path:
         return self.server / "secret.key"
 

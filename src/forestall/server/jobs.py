@@ -20,6 +20,7 @@ from forestall.server.runbooks.services import jobs_expire, orders_consider_wait
 from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
 from forestall.server.transfer.leaving import samples_forget
+from forestall.server.vulnerabilities.services import feeds_tick, vulnerabilities_tick
 from forestall.server.webhooks.services import deliveries_forget, deliveries_send
 from forestall.trust.keys import private_key
 
@@ -60,6 +61,8 @@ SCHEDULE: tuple[Line, ...] = (
     Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
     Line("forget what was told and answered long ago", 3600, forget),
     Line("sign checkpoints", 20, sign_checkpoints),
+    Line("take feeds of advisories", 15, lambda c, now: feeds_tick(home=c.home, now=now)),
+    Line("match software with advisories", 5, lambda c, now: vulnerabilities_tick(home=c.home, now=now)),
     Line("back up", 30, lambda c, now: backup_tick(home=c.home, now=now)),
     Line("forget removed clients' samples", 300, lambda c, now: samples_forget(store=c.store)),
     Line("compact samples", 300, lambda c, now: c.store.compact(now=now)),

@@ -19,6 +19,7 @@ from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
 from forestall.server.tickets import services as tickets
 from forestall.server.tickets import windows
+from forestall.server.vulnerabilities import services as vulnerabilities
 from forestall.server.webhooks import services as webhooks
 
 
@@ -66,6 +67,10 @@ def desk_is_told_of_the_answer(event: OutboxEvent, now: datetime) -> None:
     windows.window_answered_by_id(window_id=event.subject, now=now)
 
 
+def software_is_matched_with_advisories(event: OutboxEvent, now: datetime) -> None:
+    vulnerabilities.device_note_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
+
+
 def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
     webhooks.event_tell(event, now)
 
@@ -73,7 +78,7 @@ def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
 LOOP: Mapping[Event, tuple[Handler, ...]] = {
     Event.DEVICE_ENROLLED: (judge_the_device,),
     Event.DEVICE_APPROVED: (judge_the_device,),
-    Event.FACTS_CHANGED: (judge_what_rests_on_the_documents,),
+    Event.FACTS_CHANGED: (judge_what_rests_on_the_documents, software_is_matched_with_advisories,),
     Event.SAMPLES_CROSSED: (judge_what_rests_on_the_samples,),
     Event.CHECK_CHANGED: (alert_follows_the_check,),
     Event.ALERT_RAISED: (ticket_opens_or_joins,),

@@ -96,6 +96,8 @@ class PackageVersion(models.Model):
     name = models.CharField(max_length=200)
     """Source package where the ecosystem's advisories name those."""
     version = models.CharField(max_length=200)
+    source = models.CharField(max_length=200, blank=True)
+    """Source package it is made from, where ``name`` is a binary one: what is upgraded together."""
     module = models.CharField(max_length=100, blank=True)
     matched_with = models.CharField(max_length=64, blank=True)
     """Digest of the advisories about this package it was last matched with; empty: never."""
@@ -152,6 +154,8 @@ class DeviceSoftware(ScopedModel):
     """Of the documents it was made from."""
     packages = models.BinaryField(default=b"")
     """Little-endian uint32, sorted."""
+    detail = models.BinaryField(default=b"")
+    """Of each of them what a device's row says besides: see ``upkeep.Piece``."""
     kernel = models.CharField(max_length=100, blank=True)
     """Release of the running kernel."""
     stale = models.BooleanField(default=True)
