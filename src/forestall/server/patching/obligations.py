@@ -311,6 +311,8 @@ class Due:
     due_at: datetime
     """With exceptions in force; see ``original_due_at``."""
     original_due_at: datetime
+    binding_due_at: datetime
+    """Until when it is in time: moved only by what was granted before the deadline passed."""
     counted_from: datetime
     why: str
     excepted_until: datetime | None = None
@@ -442,7 +444,7 @@ def dues_of(
         now_due = max(later, until) if until is not None else later
         if now_due > due:
             why += f", moved to {_day(now_due)} by an exception"
-        found.append(Due(rule.slug, rule.terms.title, now_due, due, start, why, until, is_earlier))
+        found.append(Due(rule.slug, rule.terms.title, now_due, due, later, start, why, until, is_earlier))
     return tuple(found)
 
 
