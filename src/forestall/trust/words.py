@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from forestall.trust.authorise import complete_parameters
+from forestall.trust.authorise import complete_parameters, takes_any
 from forestall.trust.statements import (
     Invocation,
     Job,
@@ -31,8 +31,39 @@ ACTION_WORDS: dict[str, str] = {
     ),
     "service.restart": "Restarts the service {service} and waits until it runs.",
     "backup.rerun": "Runs the backup {backup} again, with the command that the device's own settings name.",
+    "updates.check": (
+        "Goes on only if the machine is fit to be updated by {manager}: {least_free_mb} MB free, no other package "
+        "manager at work. On battery: {on_battery}. While people are signed in: {sessions}."
+    ),
+    "updates.snapshot": "Takes a snapshot of the system's volume: {when}.",
+    "updates.download": (
+        "Fetches updates of {manager}: {choose}, named [{packages}], without [{exclude}]. Installs nothing yet."
+    ),
+    "updates.install": (
+        "Installs updates that the device's own signed sources offer to {manager}: {choose}, named [{packages}], "
+        "without [{exclude}]. Removes no package."
+    ),
+    "updates.hold": "Makes {manager} keep these packages as they are: {packages}.",
+    "updates.release": "Lets {manager} change these packages again: {packages}.",
+    "updates.roll_back": "Brings packages of {manager} back to these versions: {packages}.",
+    "updates.repair": "Ends what {manager} has begun and not ended.",
+    "services.restart_outdated": (
+        "Restarts the services that still run code from before an update, without [{exclude}] and those whose restart "
+        "would cut people or the network off."
+    ),
+    "system.reboot": "RESTARTS THE MACHINE after a warning of {warn_minutes} minutes, because: {reason}.",
+    "system.reboot_when_needed": (
+        "RESTARTS THE MACHINE if an update asks for it and this says when_needed: {reboot}. Warning: {warn_minutes} "
+        "minutes."
+    ),
 }
 """One sentence for each action of the agent, with its arguments."""
+
+PATCHING = "patching"
+"""Trigger of an order that no check runs, but a patch policy in maintenance windows."""
+
+WHEN: dict[str, str] = {PATCHING: "Whenever a patch policy has updates to install, as a rule in maintenance windows"}
+"""When an order runs whose trigger is no check."""
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
@@ -72,11 +103,15 @@ def describe(
 
 
 def _order_lines(order: StandingOrder, runbook: Runbook, names: Mapping[str, str]) -> list[str]:
-    defaults = {parameter.name: parameter.default for parameter in runbook.parameters}
     values: dict[str, ParameterValue] = {}
     choices: list[str] = []
-    for name, default in defaults.items():
+    for parameter in runbook.parameters:
+        name, default = parameter.name, parameter.default
         listed = order.allowed.get(name, ())
+        if takes_any(parameter, listed):
+            choices.append(f"{name} is whatever the server chooses at that time: {harmless(parameter.description)}")
+            values[name] = f"<{name}>"
+            continue
         if len(listed) > 1:
             choices.append(f"{name} is one of: {', '.join(map(_value, listed))}")
         elif not listed and default is None:
@@ -88,7 +123,7 @@ def _order_lines(order: StandingOrder, runbook: Runbook, names: Mapping[str, str
         else:
             values[name] = f"<{name}>"
     return [
-        f"Whenever the check {harmless(order.trigger)} fails, without asking anyone",
+        WHEN.get(order.trigger, f"Whenever the check {harmless(order.trigger)} fails") + ", without asking anyone",
         f"At most {order.runs_per_day} times a day on each device",
         *(f"On {_device(device, names)}" for device in order.devices),
         *step_words(runbook, values),

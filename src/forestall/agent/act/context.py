@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from forestall.agent.collect.host import Host
+from forestall.trust.authorise import Hours
 from forestall.trust.statements import PackageChange, ParameterValue, RiskClass, StepResult
 
 
@@ -38,6 +39,8 @@ class Places:
 
     root: str = "/"
     """The system whose packages are changed. Another folder: programs are started by ``chroot`` into it."""
+    system_volume: str = "/"
+    """Where the volume is mounted of which a snapshot is taken."""
     temporary: tuple[str, ...] = ("/tmp", "/var/tmp")  # noqa: S108 - what is cleaned, nothing is made there
     logs: str = "/var/log"
     journals: tuple[str, ...] = ("/var/log/journal", "/run/log/journal")
@@ -59,6 +62,8 @@ class Context:
     places: Places = field(default_factory=Places)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables for every program an action runs."""
+    reboot_hours: tuple[Hours, ...] = ()
+    """From the customer's policy: a reboot is postponed to these. Empty: at any hour."""
     dry_run: bool = False
     """Change nothing: only say what would be done. ``programs`` and ``sweep`` hold to it whatever an action does."""
     secrets: set[str] = field(default_factory=set)

@@ -62,6 +62,7 @@ def execute(
         agent_home=state.folder,
         timeout_seconds=0,
         delete_below=policy.delete_below,
+        reboot_hours=policy.reboot_hours,
         places=places or Places(),
         environment=environment or {},
         dry_run=authorised.dry_run,

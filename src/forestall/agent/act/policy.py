@@ -8,6 +8,7 @@
     forbid_shells = true
     allowed_hours = ["Mon-Fri 18:00-07:00", "Sat-Sun 00:00-24:00"]
     delete_below = ["/srv/scratch"]
+    reboot_hours = ["22:00-05:00"]
 
 Every key may be left out. A file that cannot be read, or holds a key that is not known, forbids everything: a
 misspelt prohibition must not become a permission.
@@ -25,7 +26,7 @@ from forestall.trust.authorise import Hours, Veto
 from forestall.trust.statements import RiskClass
 
 POLICY_FILE = "policy.toml"
-LISTS = frozenset({"forbid_risk", "forbid_runbooks", "forbid_actions", "allowed_hours", "delete_below"})
+LISTS = frozenset({"forbid_risk", "forbid_runbooks", "forbid_actions", "allowed_hours", "delete_below", "reboot_hours"})
 KEYS = LISTS | {"forbid_shells"}
 SHELLS = frozenset({"shell.*", "script.*"})
 """Families of actions that run what somebody wrote for the occasion. This agent has none yet; the veto comes first."""
@@ -46,6 +47,8 @@ class Policy:
     veto: Veto = field(default_factory=Veto)
     delete_below: tuple[str, ...] = ()
     """Folders below which old files may be deleted, beside the built-in ones."""
+    reboot_hours: tuple[Hours, ...] = ()
+    """When the machine may reboot: one that is ordered for another hour is postponed. Empty: at any hour."""
 
 
 def read_policy(folder: Path) -> Policy:
@@ -91,6 +94,7 @@ def parse_policy(text: str) -> Policy:
             allowed_hours=tuple(Hours.parse(value) for value in lists["allowed_hours"]),
         ),
         delete_below=tuple(lists["delete_below"]),
+        reboot_hours=tuple(Hours.parse(value) for value in lists["reboot_hours"]),
     )
 
 
@@ -117,8 +121,11 @@ def policy_words(policy: Policy) -> list[str]:
     if veto.allowed_hours:
         lines.append("Runs only, on this device's clock:")
         lines += [f"  {_hours_words(hours)}" for hours in veto.allowed_hours]
-    if not lines:
+    if not lines and not policy.reboot_hours:
         lines.append("Nothing is forbidden: what operators sign within their limits runs, at any hour.")
+    if policy.reboot_hours:
+        lines.append("Reboots only, on this device's clock:")
+        lines += [f"  {_hours_words(hours)}" for hours in policy.reboot_hours]
     lines += [f"Old files below {folder} may be deleted." for folder in policy.delete_below]
     return lines
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.collect.host import PROGRAM_PATH
 
+_START_SECONDS = 1.0
+"""A program that has not ended by then is at work."""
 MAX_OUTPUT = 8 * 1024
 """Bytes of output kept: the last ones, where programs say what went wrong."""
 
@@ -69,6 +71,33 @@ def run_program(
                 "timed_out", f"{argv[0]} was ended after {ctx.timeout_seconds:g} s", output=_tail(output.fileno())
             ) from None
         return Ran(exit_code=process.returncode, output=_tail(output.fileno()))
+
+
+def start_program(argv: Sequence[str], ctx: Context) -> None:
+    """Start a program that goes on after the run. ActionFailed as ``run_program``, or when it ends badly at once."""
+    if ctx.dry_run:
+        raise ActionFailed("dry_run_stopped", f"this is a dry run: {argv[0]} was not started")
+    variables = {"PATH": PROGRAM_PATH, "LC_ALL": "C.UTF-8", **ctx.environment}
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=variables,
+            cwd="/",
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise ActionFailed("program_missing", f"{argv[0]} is not installed") from None
+    except OSError as error:
+        raise ActionFailed("program_denied", f"{argv[0]} cannot be run: {error.strerror}") from None
+    try:
+        exit_code = process.wait(timeout=_START_SECONDS)
+    except subprocess.TimeoutExpired:
+        return
+    if exit_code != 0:
+        raise ActionFailed("program_failed", f"{argv[0]} ended with {exit_code}")
 
 
 def _tail(descriptor: int) -> str:

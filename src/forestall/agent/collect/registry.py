@@ -46,7 +46,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector("disks", "disks", 6 * HOUR, triggers.disks),
     Collector("software", "software", DAY, triggers.software),
     Collector("updates", "updates", DAY, triggers.updates),
-    Collector("restarts", "restarts", HOUR, triggers.software),
+    Collector("restarts", "restarts", HOUR, triggers.restarts),
     Collector("readiness", "readiness", HOUR, triggers.never),
     Collector("services", "services", HOUR, triggers.services),
     Collector("scheduled", "scheduled", DAY, triggers.scheduled),

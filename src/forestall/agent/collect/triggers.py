@@ -35,13 +35,38 @@ def disks(host: Host) -> str:
     return _joined(_names(host, "/sys/block"))
 
 
+_OTHER_MANAGERS = (
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/etc/yum.repos.d",
+    "/etc/zypp/repos.d",
+    "/var/cache/dnf",
+    "/var/cache/zypp/solv",
+    "/var/lib/pacman/local",
+    "/var/lib/pacman/sync",
+    "/lib/apk/db/installed",
+    "/var/cache/apk",
+    "/var/lib/flatpak/.changed",
+    "/var/lib/snapd/state.json",
+)
+"""Where the others keep what is installed and what is offered."""
+
+
 def software(host: Host) -> str:
-    return _joined(_stamps(host, ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm")))
+    return _joined(_stamps(host, ("/var/lib/dpkg/status", *_OTHER_MANAGERS)))
+
+
+def restarts(host: Host) -> str:
+    """Packages change what a process should run, and a restarted service is no longer outdated."""
+    return f"{software(host)}\n{services(host)}"
 
 
 def updates(host: Host) -> str:
-    paths = ["/var/lib/dpkg/status", "/var/lib/apt/lists", "/etc/apt/sources.list", "/etc/apt/sources.list.d"]
-    paths += ["/etc/apt/preferences.d", "/var/lib/apt/periodic/update-success-stamp"]
+    # dpkg's journal: what a killed dpkg leaves there has not reached its status file.
+    paths = ["/var/lib/dpkg/status", "/var/lib/dpkg/updates"]
+    paths += ["/var/lib/apt/lists", "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/preferences.d"]
+    paths += ["/var/lib/apt/periodic/update-success-stamp"]
+    paths += _OTHER_MANAGERS
     # A list that is fetched again and has not changed leaves the folder as it was, and only its own inode changes.
     paths += [*host.glob("/var/lib/apt/lists/*_InRelease"), *host.glob("/var/lib/apt/lists/*_Release")]
     return _joined(_stamps(host, paths))

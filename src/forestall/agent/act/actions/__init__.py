@@ -8,7 +8,18 @@ from forestall.agent.act.actions import (
     files_delete_older,
     journal_vacuum,
     service_restart,
+    services_restart_outdated,
+    system_reboot,
+    system_reboot_when_needed,
     temporary_delete_older,
+    updates_check,
+    updates_download,
+    updates_hold,
+    updates_install,
+    updates_release,
+    updates_repair,
+    updates_roll_back,
+    updates_snapshot,
 )
 from forestall.agent.act.context import Action
 
@@ -19,5 +30,16 @@ _MODULES: tuple[Action, ...] = (
     temporary_delete_older,
     service_restart,
     backup_rerun,
+    updates_check,
+    updates_snapshot,
+    updates_download,
+    updates_install,
+    updates_hold,
+    updates_release,
+    updates_roll_back,
+    updates_repair,
+    services_restart_outdated,
+    system_reboot,
+    system_reboot_when_needed,
 )
 ACTIONS: dict[str, Action] = {module.NAME: module for module in _MODULES}

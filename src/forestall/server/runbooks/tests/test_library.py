@@ -11,14 +11,16 @@ from forestall.agent.act.actions import ACTIONS
 from forestall.agent.act.execute import LEAST_RISK
 from forestall.server.runbooks.library import read_library
 from forestall.server.runbooks.rules import PARAMETER_OF_TRIGGER
-from forestall.trust.authorise import RefusedBecause, filled_steps, require_actions
+from forestall.trust.authorise import Refused, RefusedBecause, complete_parameters, filled_steps, require_actions
 from forestall.trust.sign import new_order
-from forestall.trust.words import describe
+from forestall.trust.words import describe, step_words
 from forestall.wire.facts import DOCUMENT_BY_NAME
 
 DOCS = Path(__file__).parents[5] / "docs"
 LIBRARY = {runbook.slug: runbook for runbook in read_library()}
 SAMPLES = {"path": "/srv", "service": "nginx", "text": "documents", "integer": 7, "boolean": True}
+
+SAMPLES_OF = {"roll-back-packages": {"packages": "openssl=3.0.11-1 libc6:i386=1:2.36-9"}}
 
 
 def test_the_three_runbooks_of_the_loop_are_there():
@@ -29,7 +31,8 @@ def test_the_three_runbooks_of_the_loop_are_there():
 def test_every_runbook_fits_the_agents_actions(slug):
     runbook = LIBRARY[slug]
     require_actions(runbook, LEAST_RISK)
-    values = {parameter.name: SAMPLES[parameter.kind] for parameter in runbook.parameters}
+    given = {parameter.name: SAMPLES[parameter.kind] for parameter in runbook.parameters if parameter.default is None}
+    values = complete_parameters(runbook, {**given, **SAMPLES_OF.get(slug, {})})
     for step in filled_steps(runbook, values):
         wanted = ACTIONS[step.action].ARGUMENTS
         assert {name: type(value) for name, value in step.arguments.items()} == dict(wanted), step
@@ -66,3 +69,48 @@ def test_words_belong_to_the_runbook_they_are_made_from():
     with pytest.raises(ValueError, match="not free-disk-space"):
         describe(order, runbook=LIBRARY["free-disk-space"])
     assert "where service has no value: this order cannot run" in describe(order, runbook=LIBRARY["restart-service"])
+
+
+def test_every_step_has_words_for_the_operator_who_signs():
+    for runbook in LIBRARY.values():
+        given = {each.name: SAMPLES[each.kind] for each in runbook.parameters if each.default is None}
+        values = complete_parameters(runbook, {**given, **SAMPLES_OF.get(runbook.slug, {})})
+        assert [words for words in step_words(runbook, values) if "no words for" in words] == []
+
+
+@pytest.mark.parametrize(
+    ("slug", "parameters"),
+    [
+        ("install-updates", {"packages": "openssl=3.0.11-1 --allow-unauthenticated"}),
+        ("install-updates", {"packages": "-oDir::Etc=/tmp=1"}),
+        ("install-updates", {"packages": "openssl"}),
+        ("install-updates", {"exclude": "-y"}),
+        ("install-updates", {"exclude": "openssl;id"}),
+        ("install-updates", {"choose": "everything"}),
+        ("install-updates", {"manager": "../sh"}),
+        ("install-updates", {"packages": "./evil.deb=1"}),
+        ("install-updates", {"packages": "/tmp/evil.deb=1"}),
+        ("install-updates", {"packages": "http://198.51.100.7/evil.deb=1"}),
+        ("hold-packages", {"packages": "--all"}),
+        ("hold-packages", {"packages": ""}),
+        ("roll-back-packages", {"packages": "openssl"}),
+        ("reboot", {"warn_minutes": 100_000}),
+        ("reboot", {"reason": "line\nline"}),
+        ("restart-outdated-services", {"exclude": "$(id)"}),
+    ],
+)
+def test_patch_runbooks_take_nothing_that_is_an_option_or_a_path(slug, parameters):
+    with pytest.raises(Refused):
+        complete_parameters(LIBRARY[slug], parameters)
+
+
+def test_patch_runbooks_take_what_package_managers_call_things():
+    text = (
+        "openssl=3.0.11-1~deb12u2 libc6:i386=2.36-9+deb12u14 libstdc++6=12.2.0-14 vim=2:9.0.1378-2 Microsoft.Edge=1.2"
+    )
+    values = complete_parameters(LIBRARY["install-updates"], {"choose": "chosen", "packages": text})
+    assert values["manager"] == "apt"
+    assert values["reboot"] == "never"
+    long = " ".join(f"package-{number}=1:{number}.0-1" for number in range(160))
+    assert len(long) <= 4096
+    complete_parameters(LIBRARY["install-updates"], {"packages": long})
