@@ -16,6 +16,8 @@ from forestall.server.intake.apply import journal_apply
 from forestall.server.loop import HANDLERS
 from forestall.server.metrics.store import Store
 from forestall.server.outbox.services import events_route
+from forestall.server.patching.installing import deployments_deploy
+from forestall.server.patching.services import deployments_tick
 from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
 from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
@@ -57,6 +59,8 @@ SCHEDULE: tuple[Line, ...] = (
     Line("send mail to clients' people", 5, lambda c, now: client_mails_send(now=now)),
     Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
     Line("consider standing orders again", 15, lambda c, now: orders_consider_waiting(now=now)),
+    Line("deploy in open windows", 15, lambda c, now: deployments_deploy(now=now)),
+    Line("follow deployments", 15, lambda c, now: deployments_tick(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
     Line("forget what was told and answered long ago", 3600, forget),

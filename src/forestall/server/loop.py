@@ -15,6 +15,7 @@ from forestall.server.checks import services as checks
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.models import OutboxEvent
 from forestall.server.outbox.services import Handler
+from forestall.server.patching import services as patching
 from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
 from forestall.server.tickets import services as tickets
@@ -71,6 +72,14 @@ def software_is_matched_with_advisories(event: OutboxEvent, now: datetime) -> No
     vulnerabilities.device_note_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
 
 
+def deployments_follow_the_scan(event: OutboxEvent, now: datetime) -> None:
+    patching.deployments_follow_scan_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
+
+
+def deployments_follow_the_run(event: OutboxEvent, now: datetime) -> None:
+    patching.deployments_follow_run(job_id=event.subject, now=now)
+
+
 def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
     webhooks.event_tell(event, now)
 
@@ -78,13 +87,20 @@ def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
 LOOP: Mapping[Event, tuple[Handler, ...]] = {
     Event.DEVICE_ENROLLED: (judge_the_device,),
     Event.DEVICE_APPROVED: (judge_the_device,),
-    Event.FACTS_CHANGED: (judge_what_rests_on_the_documents, software_is_matched_with_advisories,),
+    Event.FACTS_CHANGED: (
+        judge_what_rests_on_the_documents,
+        deployments_follow_the_scan,
+        software_is_matched_with_advisories,
+    ),
     Event.SAMPLES_CROSSED: (judge_what_rests_on_the_samples,),
     Event.CHECK_CHANGED: (alert_follows_the_check,),
     Event.ALERT_RAISED: (ticket_opens_or_joins,),
     Event.ALERT_CLEARED: (ticket_follows_the_cleared_alert,),
     Event.TICKET_OPENED: (standing_orders_are_considered,),
-    Event.JOB_FINISHED: (result_is_verified_by_a_fresh_check,),
+    Event.JOB_FINISHED: (
+        result_is_verified_by_a_fresh_check,
+        deployments_follow_the_run,
+    ),
     Event.TICKET_RESOLVED: (service_report_is_made,),
     Event.WINDOW_PROPOSED: (approvers_are_told_of_the_window,),
     Event.WINDOW_ANSWERED: (desk_is_told_of_the_answer,),

@@ -456,16 +456,39 @@ def complete_parameters(runbook: Runbook, given: Mapping[str, ParameterValue]) -
     return complete
 
 
+ANY = "*"
+"""What an order lists for a parameter that may take any value: this alone."""
+
+
+def takes_any(parameter: Parameter, listed: Sequence[ParameterValue]) -> bool:
+    """Whether an order leaves a parameter to whoever invokes it, within the runbook's own bounds.
+
+    Only for text with a pattern, and only where the pattern would refuse ``*`` itself: so that no order that lists
+    ``*`` as a value says more than it did.
+    """
+    return (
+        tuple(listed) == (ANY,)
+        and parameter.kind == "text"
+        and parameter.pattern != ""
+        and re.fullmatch(parameter.pattern, ANY) is None
+    )
+
+
 def order_parameters(
     order: StandingOrder, runbook: Runbook, given: Mapping[str, ParameterValue]
 ) -> dict[str, ParameterValue]:
-    """The parameters of a run under a standing order: each given one takes a value the order lists, or its default."""
+    """The parameters of a run under a standing order: each given one takes a value the order lists, or its default.
+
+    One for which the order lists ``*`` alone takes what the runbook lets it take (``takes_any``).
+    """
     complete = complete_parameters(runbook, given)
-    defaults = {parameter.name: parameter.default for parameter in runbook.parameters}
+    known = {parameter.name: parameter for parameter in runbook.parameters}
     for name, value in complete.items():
         listed = order.allowed.get(name, ())
+        if takes_any(known[name], listed):
+            continue
         # Equal values of another type (True and 1) are told apart.
-        permitted = listed or (defaults[name],)
+        permitted = listed or (known[name].default,)
         if not any(type(value) is type(choice) and value == choice for choice in permitted):
             _refuse(RefusedBecause.PARAMETER_NOT_ALLOWED, f"the order does not allow {name} = {value!r}")
     return complete
@@ -565,7 +588,7 @@ def authorise_order(
     for name, values in order.allowed.items():
         if name not in known:
             _refuse(RefusedBecause.PARAMETER_UNKNOWN, f"runbook {runbook.slug} has no parameter {name!r}")
-        for value in values:
+        for value in () if takes_any(known[name], values) else values:
             require_value(known[name], value)
     return order, digest, counted
 

@@ -153,11 +153,12 @@ class StandingOrder(Statement, frozen=True, kw_only=True):
     order_id: str
     runbook: str
     trigger: str
-    """Check kind whose failure may run it: ``service_down``."""
+    """What may run it: a check kind (``service_down``), when that check fails; or ``patching``, in windows."""
     client_id: str
     devices: tuple[str, ...]
     allowed: dict[str, tuple[ParameterValue, ...]]
-    """Parameter → values it may take; a parameter that is not listed keeps the runbook's default."""
+    """Parameter → values it may take; a parameter that is not listed keeps the runbook's default. ``("*",)`` for a
+    text with a pattern: any value that the runbook itself takes."""
     runs_per_day: int
     """Most runs on one device in any 24 hours; the device itself counts."""
     not_before: datetime

@@ -79,7 +79,7 @@ class Desk:
 
     def _worked_since(self, device: Device, since: datetime) -> bool:
         jobs = Job.objects.visible_to(SELF).filter(device=device, runbook__slug=RUNBOOK, dry_run=False)
-        return jobs.filter(delivered_at__gte=since).exists()
+        return bool(jobs.filter(delivered_at__gte=since).exists())
 
     def decided(self, row: Deployment, decision: Iterable[str]) -> UpdateDecision | None:
         """The standing decision of one of these kinds that covers an update; of several the newest."""

@@ -173,8 +173,8 @@ def move_check(was: State | str, to: State | str) -> None:
     """MoveError unless ``to`` may follow ``was`` (empty: none yet)."""
     if was == to:
         return
-    allowed: Iterable[State] = FIRST if not was else MOVES[State(was)]
-    if to not in allowed:
+    allowed = frozenset(FIRST if not was else MOVES[State(was)])
+    if State(to) not in allowed:
         raise MoveError(f"a deployment that is {was or 'new'} cannot become {to}")
 
 

@@ -58,10 +58,7 @@ def tickets_follow(*, device: Device, now: datetime, job: Job | None = None) -> 
 
 def _settle(ticket: Ticket, rows: Sequence[Deployment], now: datetime) -> None:
     verified = [one for one in rows if one.state == DeploymentState.VERIFIED]
-    if verified:
-        reason = f"verified: {_names(verified)}"
-    else:
-        reason = "the updates it was about are offered no more"
+    reason = f"verified: {_names(verified)}" if verified else "the updates it was about are offered no more"
     references = sorted({one.evidence_reference for one in verified if one.evidence_reference})
     condition_gone(ticket=ticket, reason=reason, proved=bool(verified), evidence=references, now=now)
 

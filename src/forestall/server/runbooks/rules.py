@@ -5,6 +5,7 @@ The server's own checks are good manners and early errors: the device decides ag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -102,6 +103,23 @@ def parameters_for(*, order: StandingOrder, runbook: Runbook, trigger: Trigger) 
     except Refused:
         return None
     return given
+
+
+def order_refuses(
+    *, order: StandingOrder, runbook: Runbook, parameters: Mapping[str, ParameterValue], runs: int, now: datetime
+) -> str:
+    """Why an order does not allow this run on a device that had ``runs`` in the last 24 hours; empty: it does."""
+    if not is_in_force(order=order, now=now):
+        return (
+            f"the standing order holds from {order.not_before:%Y-%m-%d %H:%M} to {order.expires_at:%Y-%m-%d %H:%M} UTC"
+        )
+    if not runs_left(order=order, runs=runs):
+        return f"the standing order has no runs left on this device today: it allows {order.runs_per_day}"
+    try:
+        order_parameters(order, runbook, parameters)
+    except Refused as refusal:
+        return f"the standing order does not fit: {refusal.sentence}"
+    return ""
 
 
 def runs_left(*, order: StandingOrder, runs: int) -> bool:

@@ -45,7 +45,7 @@ from forestall.server.runbooks.models import (
 from forestall.server.tickets import queries as tickets
 from forestall.server.tickets.models import Ticket
 from forestall.server.tickets.services import ticket_note_job
-from forestall.trust import authorise
+from forestall.trust import authorise, words
 from forestall.trust.authorise import Refused, RefusedBecause
 from forestall.trust.dsse import EnvelopeError, decode, merge, signers
 from forestall.trust.keys import key_id
@@ -68,6 +68,8 @@ from forestall.trust.statements import Job as JobStatement
 
 log = logging.getLogger(__name__)
 
+PATCHING = words.PATCHING
+"""Trigger of standing orders that patch policies run under."""
 _LOOP = Scope.system("standing orders")
 RETRY_AFTER = timedelta(minutes=30)
 """Between two runs for one ticket under standing orders."""
@@ -90,6 +92,10 @@ class RefusedError(RunbooksError):
 
 class StatementChangedError(RunbooksError):
     """What was signed is not what is prepared (any more): read it again, sign again."""
+
+
+class NoOrderError(RunbooksError):
+    """No standing order allows this run; the message says what is missing."""
 
 
 class ResultRefusedError(RunbooksError):
@@ -395,11 +401,13 @@ def job_prepare(
     reason: str,
     ticket_id: int | None = None,
     dry_run: bool = False,
+    until: datetime | None = None,
     now: datetime,
 ) -> Job:
     """Prepare a job for an operator to sign. ``runbook``: a version of one, or the slug of the newest.
 
-    ``dry_run``: it only says what it would do, and needs the same signatures.
+    ``dry_run``: it only says what it would do, and needs the same signatures. ``until``: it expires then already, as
+    what belongs into a maintenance window does.
 
     RefusedError when the device would refuse it (parameters), RunbooksError for a device that takes no jobs, an empty
     reason, or the same job open already; DoesNotExist when the scope does not see the device or the ticket.
@@ -427,6 +435,7 @@ def job_prepare(
         reason=reason,
         counter=counter,
         dry_run=dry_run,
+        until=until,
         now=now,
     )
     job: Job = Job.objects.create(
@@ -599,14 +608,14 @@ def job_result_receive(*, device: Device, envelope: bytes, now: datetime) -> Job
     job.result_steps = [msgspec.to_builtins(step) for step in result.steps]
     job.result_envelope, job.evidence_reference = envelope, entry.reference
     job.save()
-    words = {"succeeded": "Succeeded", "failed": "Failed", "refused": "Refused"}[result.outcome]
-    words = f"Dry run: {words.lower()}" if job.dry_run else words
+    said = {"succeeded": "Succeeded", "failed": "Failed", "refused": "Refused"}[result.outcome]
+    said = f"Dry run: {said.lower()}" if job.dry_run else said
     code = "" if result.outcome == "succeeded" else f" ({result.code})"
     _tell(
         job,
         what=job.state,
         actor=device.name,
-        text=f"{words} on {device.name}{code}: {result.detail or 'no details'}",
+        text=f"{said} on {device.name}{code}: {result.detail or 'no details'}",
         now=now,
         reference=entry.reference,
     )
@@ -673,8 +682,9 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
         order_id, named = UUID(order.order_id), [UUID(device) for device in order.devices]
     except ValueError as error:
         raise RunbooksError(f"not a signed standing order: {error}") from None
-    if order.trigger not in CHECK_KINDS:
-        raise RunbooksError(f"trigger: {order.trigger!r} is no kind of check; known: {', '.join(sorted(CHECK_KINDS))}")
+    if order.trigger not in CHECK_KINDS and order.trigger != PATCHING:
+        known_kinds = ", ".join(sorted(CHECK_KINDS))
+        raise RunbooksError(f"trigger: {order.trigger!r} is no kind of check, nor {PATCHING!r}; known: {known_kinds}")
     digest = statement_digest(order)
     known: OrderRecord | None = OrderRecord.objects.visible_to(scope).filter(digest=digest).first()
     if known is not None:
@@ -842,20 +852,66 @@ def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | Non
             continue
         if _open_jobs(device, record.runbook, parameters).exists():
             continue
-        return _invoke(record, device, ticket, trigger, parameters, now)
+        because = f"{trigger.kind} {trigger.target}: {trigger.reason}"
+        return _invoke(record, device, ticket, because, parameters, now)
     return None
+
+
+@transaction.atomic
+def order_run(
+    *,
+    device: Device,
+    slug: str,
+    parameters: Mapping[str, ParameterValue],
+    because: str,
+    until: datetime | None = None,
+    now: datetime,
+) -> Job:
+    """Queue a run of a runbook on a device under a standing order for ``patching``. Without a ticket of its own.
+
+    ``until``: the device must have begun it by then; an hour from now at most.
+
+    NoOrderError, saying why, when no standing order in force allows it: then an operator has to sign. The device
+    checks the order and counts its runs again, by itself.
+    """
+    devices = Device.objects.visible_to(_LOOP).select_for_update(of=("self",), no_key=True)
+    device = devices.select_related("client", "site").get(pk=device.pk)
+    _require_able(device)
+    records = (
+        OrderRecord.objects.visible_to(_LOOP)
+        .filter(client=device.client, devices=device, trigger=PATCHING, runbook__slug=slug, state=OrderState.IN_FORCE)
+        .select_for_update(of=("self",), no_key=True)
+        .select_related("runbook")
+        .order_by("-installed_at", "pk")
+    )
+    why = f"no standing order lets {slug} run on {device.name} for {PATCHING}"
+    for record in records:
+        order, runbook = queries.order_content(record), queries.runbook_content(record.runbook)
+        runs = Job.objects.visible_to(_LOOP).filter(order=record, device=device, created_at__gt=now - rules.DAY)
+        why = rules.order_refuses(
+            order=order,
+            runbook=runbook,
+            parameters=parameters,
+            runs=runs.exclude(state=JobState.CANCELLED).count(),
+            now=now,
+        )
+        if why:
+            continue
+        _require_not_open(device, record.runbook, parameters, dry_run=False)
+        return _invoke(record, device, None, because, parameters, now, until=until)
+    raise NoOrderError(why)
 
 
 def _invoke(
     record: OrderRecord,
     device: Device,
-    ticket: Ticket,
-    trigger: rules.Trigger,
+    ticket: Ticket | None,
+    because: str,
     parameters: Mapping[str, ParameterValue],
     now: datetime,
+    until: datetime | None = None,
 ) -> Job:
     counter = _next_counter(device)
-    because = f"{trigger.kind} {trigger.target}: {trigger.reason}"
     invocation = Invocation(
         job_id=str(uuid4()),
         order=record.digest,
@@ -863,7 +919,7 @@ def _invoke(
         counter=counter,
         parameters=dict(parameters),
         because=because,
-        expires_at=now + rules.INVOCATION_LIFE,
+        expires_at=now + rules.INVOCATION_LIFE if until is None else min(until, now + rules.INVOCATION_LIFE),
     )
     job: Job = Job.objects.create(
         id=UUID(invocation.job_id),
@@ -872,7 +928,7 @@ def _invoke(
         device=device,
         runbook=record.runbook,
         order=record,
-        ticket_id=ticket.pk,
+        ticket_id=None if ticket is None else ticket.pk,
         parameters=dict(parameters),
         reason=because,
         state=JobState.QUEUED,
@@ -989,6 +1045,7 @@ def _job_statement(
     reason: str,
     counter: int,
     dry_run: bool,
+    until: datetime | None = None,
     now: datetime,
 ) -> JobStatement:
     return JobStatement(
@@ -998,7 +1055,7 @@ def _job_statement(
         client_id=str(device.client_id),
         devices={str(device.pk): counter},
         not_before=now - rules.CLOCK_TOLERANCE,
-        expires_at=now + rules.JOB_LIFE,
+        expires_at=now + rules.JOB_LIFE if until is None else min(until, now + rules.JOB_LIFE),
         risk=queries.runbook_content(runbook).risk,
         reason=reason,
         dry_run=dry_run,
@@ -1016,6 +1073,8 @@ def _restate(job: Job, now: datetime) -> None:
         reason=job.reason,
         counter=job.counter,
         dry_run=job.dry_run,
+        # Prepared for less than its usual life: it keeps its end.
+        until=job.expires_at if job.expires_at < job.created_at + rules.JOB_LIFE else None,
         now=now,
     )
     job.statement, job.expires_at = statement_bytes(statement), statement.expires_at
