@@ -248,6 +248,8 @@ class CalendarFeed(models.Model):
     site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
     """The place it is cut down to; neither: wherever its person may."""
     created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    """When it ends by itself: with the token that made it. Null: never."""
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 

@@ -267,10 +267,24 @@ def test_every_change_of_the_calendar_is_on_record_with_what_was_before(two_clie
         (Recurrence(Repeat.MONTHLY, days=("SU",), nth=-1), "FREQ=MONTHLY;BYDAY=-1SU",
          "on the last Sunday of each month"),
         (
-            Recurrence(Repeat.OTHER, rule="rrule:freq=weekly;interval=2;byday=su"),
-            "FREQ=WEEKLY;INTERVAL=2;BYDAY=SU",
-            "by the rule FREQ=WEEKLY;INTERVAL=2;BYDAY=SU",
+            Recurrence(Repeat.OTHER, rule="rrule:freq=yearly;bymonth=3;byday=-1su"),
+            "FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU",
+            "by the rule FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU",
         ),
+        (Recurrence(Repeat.WEEKLY, days=("SU",), every=2), "FREQ=WEEKLY;INTERVAL=2;BYDAY=SU",
+         "every 2nd week on Sunday"),
+        (Recurrence(Repeat.WEEKDAYS, days=("MO", "TU", "WE", "TH", "FR"), every=2),
+         "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TU,WE,TH,FR", "Monday to Friday of every 2nd week"),
+        (Recurrence(Repeat.MONTHLY, days=("SA",), nth=1, every=3), "FREQ=MONTHLY;INTERVAL=3;BYDAY=1SA",
+         "on the first Saturday of every 3rd month, from March"),
+        (Recurrence(Repeat.MONTH_DAY, day=15), "FREQ=MONTHLY;BYMONTHDAY=15", "on day 15 of each month"),
+        (Recurrence(Repeat.PATCH_TUESDAY), "FREQ=MONTHLY;BYDAY=TU;BYMONTHDAY=8,9,10,11,12,13,14", "on Patch Tuesday"),
+        (Recurrence(Repeat.PATCH_TUESDAY, after=3), "FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=11,12,13,14,15,16,17",
+         "3 days after Patch Tuesday, on Friday"),
+        (Recurrence(Repeat.MONTH_END), "FREQ=MONTHLY;BYMONTHDAY=-1", "on the last day of each month"),
+        (Recurrence(Repeat.LAST_WORKDAY, until=date(2027, 1, 31)),
+         "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1;UNTIL=20270131",
+         "on the last Monday to Friday of each month until Sunday 31 January 2027"),
     ],
 )  # fmt: skip
 def test_what_a_form_asks_a_rule_says_and_words_tell(asked, rule, words) -> None:
@@ -289,6 +303,9 @@ def test_what_a_form_asks_a_rule_says_and_words_tell(asked, rule, words) -> None
         (Recurrence(Repeat.WEEKLY, days=("XX",)), "'XX' is not one of"),
         (Recurrence(Repeat.MONTHLY, days=("MO",), nth=9), "nth: 9"),
         (Recurrence(Repeat.OTHER), "write an RFC 5545 rule"),
+        (Recurrence(Repeat.PATCH_TUESDAY, after=15), "after: 15 is not between 0 and 14 days"),
+        (Recurrence(Repeat.MONTH_DAY, day=31), "day: 31 is not between 1 and 28"),
+        (Recurrence(Repeat.DAILY, every=0), "every: 0 is not between 1 and 52"),
     ],
 )
 def test_a_form_that_lacks_something_is_told_what(asked, complaint) -> None:
