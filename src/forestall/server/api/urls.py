@@ -15,6 +15,8 @@ from forestall.server.api.routes import (
     evidence,
     jobs,
     labels,
+    obligations,
+    patch_compliance,
     people,
     portal,
     reports,
@@ -32,6 +34,7 @@ from forestall.server.api.routes import (
 for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, sla, windows, routing,
+    obligations, patch_compliance,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from forestall.server.calendar.queries import WindowBook
 from forestall.server.calendar.windows import Occurrence, Window, occurrences
-from forestall.server.inventory.models import DeviceStatus
+from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.patching.models import (
     SETTLED,
     Deployment,
@@ -39,7 +39,7 @@ from forestall.server.patching.obligations import (
     worst,
 )
 from forestall.server.people.models import Client
-from forestall.server.people.scope import Scope
+from forestall.server.people.scope import Permission, Scope
 from forestall.server.vulnerabilities.models import Vulnerability
 
 SELF = Scope.system("obligations")
@@ -61,9 +61,11 @@ def rules(*, scope: Scope) -> QuerySet[ObligationRule]:
 
 
 def exceptions(*, scope: Scope) -> QuerySet[ObligationException]:
-    """Exceptions that ``scope`` may see, ended ones too."""
+    """Exceptions that ``scope`` may see, ended ones too: of one device only with the device."""
     found: QuerySet[ObligationException] = ObligationException.objects.visible_to(scope).select_related("client")
-    return found
+    if scope.everywhere(Permission.DEVICE_VIEW):
+        return found
+    return found.filter(Q(device_id=None) | Q(device_id__in=Device.objects.visible_to(scope).values("pk")))
 
 
 def exceptions_in_force(*, scope: Scope, now: datetime) -> QuerySet[ObligationException]:

@@ -21,6 +21,7 @@ from forestall.server.patching.obligation_queries import (
     Book,
     Way,
     earlier_versions,
+    exceptions,
     known_deployments,
     open_deployments,
 )
@@ -200,12 +201,7 @@ def exception_grant(
 @transaction.atomic
 def exception_end(*, exception: ObligationException, scope: Scope, now: datetime) -> ObligationException:
     """End an exception before its time: its obligations count from now. ObligationError when it is over."""
-    found: ObligationException = (
-        ObligationException.objects.visible_to(scope)
-        .select_for_update(of=("self",))
-        .select_related("client")
-        .get(pk=exception.pk)
-    )
+    found: ObligationException = exceptions(scope=scope).select_for_update(of=("self",)).get(pk=exception.pk)
     device = (
         Device.objects.visible_to(scope).filter(pk=found.device_id).first() if found.device_id is not None else None
     )
