@@ -86,3 +86,18 @@ def _decode(cursor: str, order: Sequence[str]) -> list[str]:
     if values[:1] != [",".join(order)] or len(values) != len(order) + 1:
         raise CursorError(f"cursor: {cursor[:80]!r} was not given by this list in this order")
     return values[1:]
+
+
+def page_of(found: Sequence[Any], *, cursor: str | None, limit: int, order: str) -> tuple[Sequence[Any], str | None]:
+    """A stretch of a list that was ranked in memory, and the cursor of the next; ``order`` names how it was ranked.
+
+    Such a list may change between two pages: what moves up meanwhile is seen twice or missed.
+    """
+    start = 0
+    if cursor:
+        values = _decode(cursor, (order,))
+        if not values[0].isdecimal() or len(values[0]) > 9:
+            raise CursorError(f"cursor: {cursor[:80]!r} was not given by this list")
+        start = int(values[0])
+    stop = start + limit
+    return found[start:stop], _encode((order,), [str(stop)]) if stop < len(found) else None

@@ -27,13 +27,14 @@ from forestall.server.api.routes import (
     tickets,
     tokens,
     transfer,
+    vulnerabilities,
     webhooks,
     windows,
 )
 
 for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
-    portal, labels, transfer, clients, sites, contacts, calendar, sla, windows, routing,
+    portal, labels, transfer, clients, sites, contacts, calendar, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance,
 ):  # fmt: skip
     api.add_router("", routes.router)

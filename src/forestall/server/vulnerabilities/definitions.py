@@ -68,11 +68,11 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition("suse", "SUSE Linux Enterprise errata (OSV)", "osv", _OSV + "/SUSE/all.zip", "SUSE",
                most_bytes=1024 * MIB),
     Definition(
-        "alpine-main", "Alpine {release} security database: main", "alpine-secdb",
+        "alpine-main", "Alpine {release} security database: main", "secdb",
         "https://secdb.alpinelinux.org/{release}/main.json", "Alpine", each_release=True, most_bytes=64 * MIB,
     ),
     Definition(
-        "alpine-community", "Alpine {release} security database: community", "alpine-secdb",
+        "alpine-community", "Alpine {release} security database: community", "secdb",
         "https://secdb.alpinelinux.org/{release}/community.json", "Alpine", each_release=True, most_bytes=64 * MIB,
     ),
     Definition("pypi", "Python packages (OSV)", "osv", _OSV + "/PyPI/all.zip", "PyPI", every_hours=24),

@@ -145,7 +145,7 @@ def test_more_than_agreed_is_not_taken(publisher, tmp_path, says_length):
 
 def test_a_refusal_is_said_in_words_and_not_tried_again(publisher, tmp_path):
     publisher.status = 403
-    with pytest.raises(DownloadError, match="127.0.0.1 answered HTTP 403"):
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1 answered HTTP 403"):
         get(publisher, tmp_path)
     assert len(publisher.asked) == 1
 
