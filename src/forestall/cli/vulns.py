@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from forestall.cli.vulns_desk import COMMANDS
+from forestall.cli.vulns_match import match
 
 
 @click.group()
@@ -12,5 +13,6 @@ def vulns() -> None:
     """Vulnerabilities: what the installed software is open to, and what to do first."""
 
 
+vulns.add_command(match)
 for command in COMMANDS:
     vulns.add_command(command)

@@ -40,6 +40,8 @@ class Affected:
     """Where the feed rates it for this package apart from the advisory."""
     cves: tuple[str, ...] = ()
     """Of this package alone; empty: all of the advisory."""
+    binaries: tuple[str, ...] = ()
+    """What is made from it, where it names a source package and the feed tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Advisory:
     published_at: datetime | None = None
     withdrawn_at: datetime | None = None
     title: str = ""
+    modified_at: datetime | None = None
+    """Of two with one id the later counts; where a feed does not say, they are parts of one."""
     exploited: bool = False
     """The vendor itself says that it is exploited."""
 
@@ -78,4 +82,22 @@ class Rating:
     published_at: datetime | None = None
 
 
-Record = Advisory | Exploited | Likelihood | Rating
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """A package is made from a source package of another name."""
+
+    system: str
+    """First word of the ecosystem: ``Debian``."""
+    binary: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SameAs:
+    """A feed's own number for a release, and the ecosystem that it means."""
+
+    number: str
+    ecosystem: str
+
+
+Record = Advisory | Exploited | Likelihood | Rating | MadeFrom | SameAs
