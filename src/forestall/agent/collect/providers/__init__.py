@@ -53,7 +53,7 @@ class Reader(Protocol):
         """
 
 
-_NAMES: tuple[str, ...] = ("apt",)
+_NAMES: tuple[str, ...] = ("apt", "dnf", "zypper", "pacman", "apk")
 """Modules of this package, in order."""
 
 READERS: tuple[Reader, ...] = tuple(import_module(f"{__name__}.{name}") for name in _NAMES)
