@@ -21,6 +21,7 @@ from forestall.server.patching.services import deployments_tick
 from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
 from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
+from forestall.server.tickets.windows import window_notices_send
 from forestall.server.transfer.leaving import samples_forget
 from forestall.server.vulnerabilities.services import feeds_tick, vulnerabilities_tick
 from forestall.server.webhooks.services import deliveries_forget, deliveries_send
@@ -57,6 +58,7 @@ SCHEDULE: tuple[Line, ...] = (
     Line("raise and clear alerts that waited", 5, lambda c, now: alerts_tick(now=now)),
     Line("send notifications", 5, lambda c, now: notifications_send(now=now)),
     Line("send mail to clients' people", 5, lambda c, now: client_mails_send(now=now)),
+    Line("tell clients' people of planned work", 60, lambda c, now: window_notices_send(now=now)),
     Line("keep tickets' clocks", 15, lambda c, now: tickets_tick(now=now)),
     Line("consider standing orders again", 15, lambda c, now: orders_consider_waiting(now=now)),
     Line("deploy in open windows", 15, lambda c, now: deployments_deploy(now=now)),

@@ -76,6 +76,24 @@ def tell_of_window(*, site: Site, subject: str, text: str, now: datetime) -> lis
     )
 
 
+def tell_of_planned_work(
+    *, people: Iterable[Person], site: Site, subject: str, text: str, calendar: str, now: datetime
+) -> list[ClientMail]:
+    """Tell these people of the client when work is planned, moved or called off; ``calendar``: the file with it."""
+    return _write(
+        people,
+        client=site.client,
+        site=site,
+        ticket=None,
+        subject=subject,
+        text=text,
+        path="/portal/calendar/",
+        now=now,
+        closing="Your calendar, where such mails can be switched on and off",
+        calendar=calendar,
+    )
+
+
 def _about_ticket(people: Iterable[Person], ticket: Ticket, what: str, text: str, now: datetime) -> list[ClientMail]:
     title = public_title(kind=ticket.kind, title=ticket.title)
     return _write(
@@ -100,9 +118,11 @@ def _write(
     text: str,
     path: str,
     now: datetime,
+    closing: str = "Read and answer it here",
+    calendar: str = "",
 ) -> list[ClientMail]:
     public_url = getattr(settings, "PUBLIC_URL", None)
-    where = f"{public_url}{path}" if public_url else "the portal, under the same number"
+    where = f"{public_url}{path}" if public_url else "the portal" if calendar else "the portal, under the same number"
     made = []
     for person in people:
         result = NO_SERVER if not mail_is_set() else NO_ADDRESS if not person.email else ""
@@ -114,7 +134,8 @@ def _write(
                 person=person,
                 address=person.email,
                 subject=" ".join(subject.split())[:250],
-                text=f"Hello {person.shown_name},\n\n{text}\n\nRead and answer it here: {where}\n\n{SERVICE_DESK}\n",
+                text=f"Hello {person.shown_name},\n\n{text}\n\n{closing}: {where}\n\n{SERVICE_DESK}\n",
+                calendar=calendar,
                 state=MailState.NOT_SENT if result else MailState.WAITING,
                 result=result,
                 made_at=now,
@@ -124,15 +145,20 @@ def _write(
     return made
 
 
-Sender = Callable[[str, str, str], None]
-"""Takes address, subject and text; raises OSError or SMTPException when it cannot be sent."""
+Sender = Callable[..., None]
+"""Takes address, subject and text, and the calendar file where there is one; raises OSError or SMTPException when it
+cannot be sent."""
 
 
-def send_by_server(address: str, subject: str, text: str) -> None:
+def send_by_server(address: str, subject: str, text: str, calendar: str = "") -> None:
     """Send now, and wait for the server's answer: this runs in the worker, where nobody waits for it."""
     background = settings.EMAIL_BACKEND.endswith(".InBackground")
     connection = get_connection("django.core.mail.backends.smtp.EmailBackend" if background else None)
-    EmailMessage(subject=subject, body=text, to=[address], connection=connection).send()
+    mail = EmailMessage(subject=subject, body=text, to=[address], connection=connection)
+    if calendar:
+        # Bytes, so that its line ends arrive as they are (RFC 5545, 3.1).
+        mail.attach("planned-work.ics", calendar.encode(), "text/calendar")
+    mail.send()
 
 
 def client_mails_send(*, now: datetime, most: int = 20, send: Sender = send_by_server) -> int:
@@ -149,7 +175,7 @@ def client_mails_send(*, now: datetime, most: int = 20, send: Sender = send_by_s
             continue
         row: ClientMail = ClientMail.objects.visible_to(_MAIL).get(pk=pk)
         try:
-            send(row.address, row.subject, row.text)
+            send(row.address, row.subject, row.text, *([row.calendar] if row.calendar else []))
         except (OSError, smtplib.SMTPException, ValueError) as error:
             # Never the text: it may be anything a client wrote.
             log.warning("mail %s to person %s was not sent: %s", row.pk, row.person_id, error)
