@@ -139,6 +139,8 @@ class Desk:
         was = State(row.state) if row.pk is not None else None
         if was is State.FAILED and not isinstance(answer, rules.Skipped):
             return None
+        if isinstance(answer, rules.Planned) and row.next_try_at is not None and answer.at == row.next_try_at:
+            return None  # why it was not done is what it says, until it is tried again
         _, following = self.window(self._devices[row.device_id])
         move = _move(row, answer, self.window(self._devices[row.device_id])[0], following)
         if was is State.STAGED and move.to is State.PLANNED:
@@ -155,8 +157,7 @@ def _move(
         case rules.Ready():
             return Move(State.PLANNED, "", {"planned_for": window[0] if window is not None else following})
         case rules.Planned(at=at, why=why):
-            tried = row.next_try_at is not None and at == row.next_try_at
-            return Move(State.PLANNED, row.why if tried else why, {"planned_for": at})
+            return Move(State.PLANNED, why, {"planned_for": at})
         case rules.Blocked(why=why):
             return Move(State.BLOCKED, why, {"planned_for": None})
         case rules.Skipped(decided=decided):

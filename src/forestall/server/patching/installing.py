@@ -109,7 +109,7 @@ def device_deploy(*, device_id: UUID, now: datetime) -> Begun:
     DeviceScan.objects.visible_to(SELF).filter(device=device).update(followed_at=now)
     deployments_decide(device_ids=[device.pk], now=now)
     desk = Desk(devices=[device], now=now)
-    rows = _waiting(device)
+    rows = [row for row in _waiting(device) if row.state in TRIED]
     ready = [row for row in rows if isinstance(desk.answer(row), rules.Ready) and not _prepared(row)]
     window, _ = desk.window(device)
     if not ready or window is None:

@@ -261,6 +261,8 @@ def _regressed(row: Row, scan: Scan) -> Move | None:
 def _waiting(row: Row, scan: Scan) -> Move | None:
     if scan.unfinished:
         return _unless_said(row, Move(State.FAILED, f"{scan.unfinished}. {REPAIR}"))
+    if row.state is State.FAILED and row.why.endswith(REPAIR) and not scan.unlisted_why:
+        return Move(State.PLANNED, "Its package manager is in order again.")
     if scan.listed or scan.unlisted_why or scan.updates_at is None:
         return None
     if scan.versions and row.candidate in scan.versions:
@@ -434,6 +436,9 @@ RETRY_FIRST = timedelta(minutes=10)
 PRECHECK_AGAIN = timedelta(minutes=30)
 """After pre-checks that said no (somebody is signed in, the battery): when they are asked again."""
 
+REFUSED_AGAIN = timedelta(hours=1)
+"""After a run that the device refused, or that somebody took back."""
+
 _PASSING = re.compile(
     r"(?i)\b(lock(ed)?|busy|another (process|package manager)|temporar|time[d -]?out|could not resolve|"
     r"failed to fetch|connection|unreachable|download|network|mirror|hash sum mismatch)\b"
@@ -463,12 +468,13 @@ def after_run(row: Row, run: Run, *, attempts: int) -> Move:
         return Move(State.SUPERSEDED, f"Version {run.changed[1]} was installed, offered by then.", fields)
     if run.outcome == "cancelled" or (run.outcome == "expired" and not run.was_delivered):
         words = "cancelled" if run.outcome == "cancelled" else "not fetched by the device in time"
-        return Move(State.PLANNED, f"Its run was {words}.", {**fields, "attempts": attempts - 1, "log_excerpt": ""})
+        again = {"attempts": attempts - 1, "log_excerpt": "", "next_try_at": run.at + REFUSED_AGAIN}
+        return Move(State.PLANNED, f"Its run was {words}.", {**fields, **again})
     if run.outcome == "expired":
         return Move(State.FAILED, "Its run began and never answered; the next scan shows what is there.", fields)
     if run.outcome == "refused":
         cause = f"The device refused the run: {run.detail or run.code}."
-        return Move(State.BLOCKED, cause, {**fields, "attempts": attempts - 1})
+        return Move(State.BLOCKED, cause, {**fields, "attempts": attempts - 1, "next_try_at": run.at + REFUSED_AGAIN})
     if run.outcome == "succeeded":
         return Move(State.FAILED, f"The run ended well and did not change it. {_last_words(run)}".strip(), fields)
     failing = next((step for step in run.steps if not step.ok), None)

@@ -119,8 +119,13 @@ def _new_rows(
 ) -> list[Deployment]:
     """Deployments (unsaved) of what is offered and has none yet."""
     known = {(*key_of(row), row.candidate) for row in open_rows}
+    collected = looked.when["updates"].collected
+    # What a run has just changed is not news to a list from before it.
+    stale = {key_of(row) for row in open_rows if row.installed_at is not None and row.installed_at >= collected}
     offered: list[Update] = []
     for key, updates in looked.offered.items():
+        if key in stale:
+            continue
         for update in updates:
             # What is listed and installed already was settled by this very scan, or is being verified.
             versions = looked.versions(key)
@@ -252,6 +257,8 @@ def deployments_follow_run(*, job_id: UUID | str, now: datetime) -> int:
     if moved:
         obligations_refresh(device_ids=[device.pk], now=now)
         tickets.tickets_follow(device=device, now=now, job=job)
+        waiting = [row for row in _open_rows(device) if row.state in rules.WAITING]
+        moves_write(moves=_decided(Desk(devices=[device], now=now), waiting), actor=by, now=now)
     return moved
 
 
@@ -372,7 +379,9 @@ def deployments_release(*, job_ids: Iterable[UUID], now: datetime) -> int:
         job.pk for job in Job.objects.visible_to(SELF).filter(pk__in=list(job_ids), state=JobState.CANCELLED).only("pk")
     }
     moves = [
-        (row, Move(State.PLANNED, "Its run was cancelled.", {"job_id": None})) for row in free if row.job_id in gone
+        (row, Move(State.PLANNED, "Its run was cancelled.", {"job_id": None, "next_try_at": now + rules.REFUSED_AGAIN}))
+        for row in free
+        if row.job_id in gone
     ]
     return moves_write(moves=moves, actor=SELF.who, now=now)
 

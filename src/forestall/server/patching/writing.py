@@ -17,6 +17,9 @@ from forestall.server.outbox.services import event_record
 from forestall.server.patching import rules
 from forestall.server.patching.models import Deployment, DeploymentChange
 from forestall.server.patching.rules import Move, State
+from forestall.server.people.scope import Scope
+
+SELF = Scope.system("patching")
 
 _KEPT = (
     "state", "state_since", "why", "planned_for", "job_id", "attempts", "next_try_at", "ticket_id", "boot_id_before",
@@ -68,7 +71,7 @@ def _write_device(device: Device, moves: Sequence[tuple[Deployment, Move]], acto
     known = [deployment for deployment, _ in moves if deployment.pk is not None]
     # What is settled makes room first: an update may go and come back in one scan.
     known.sort(key=lambda deployment: deployment.settled_at is None)
-    Deployment.objects.bulk_update(known, _KEPT, batch_size=MOST_AT_ONCE)
+    Deployment.objects.visible_to(SELF).bulk_update(known, _KEPT, batch_size=MOST_AT_ONCE)
     Deployment.objects.bulk_create(new, batch_size=MOST_AT_ONCE)
     DeploymentChange.objects.bulk_create(
         [
