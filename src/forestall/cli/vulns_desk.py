@@ -339,6 +339,7 @@ def _pack(folder: Path, into: Path) -> None:
 
 
 def _send(api: Api, slug: str, path: Path, progress: Progress) -> None:
+    api.post("/vulnerability-feeds", {"slug": slug, "title": f"From files: {path.name}"[:200]})
     size = path.stat().st_size
     task = progress.add_task(slug, total=size)
     with path.open("rb") as file:

@@ -53,6 +53,7 @@ NAVIGATION = (
     NavItem("l", "clients", "Clients", "/clients/"),
     NavItem("w", "windows", "Windows", "/windows/"),
     NavItem("p", "patches", "Patches", "/patches/"),
+    NavItem("u", "vulnerabilities", "Vulnerabilities", "/vulnerabilities/"),
     NavItem("r", "runbooks", "Runbooks", "/runbooks/"),
     NavItem("j", "jobs", "Jobs", "/jobs/"),
     NavItem("s", "reports", "Reports", "/reports/"),

@@ -27,6 +27,7 @@ from forestall.server.console.views import (
     search,
     tickets,
     today,
+    vulnerabilities,
     webhooks,
     windows,
     work,
@@ -47,6 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("devices/<uuid:device_id>/revoke", device.device_act, {"act": "revoke"}, name="device_revoke"),
     path("devices/tag", labels.tag_picked, name="device_tag"),
     path("devices/<uuid:device_id>/describe", labels.describe, name="device_describe"),
+    path("devices/<uuid:device_id>/sbom.json", vulnerabilities.device_sbom, name="device_sbom"),
     path("devices/<uuid:device_id>/<slug:tab>/", device.device, name="device_tab"),
     path("groups/", labels.groups, name="groups"),
     path("groups/new", labels.group_edit, name="group_new"),
@@ -85,6 +87,25 @@ urlpatterns: list[URLPattern | URLResolver] = [
         for act in tickets.ACTS
     ),
     path("patches/", patches.patches, name="patches"),
+    path("vulnerabilities/", vulnerabilities.vulnerabilities, name="vulnerabilities"),
+    path("vulnerabilities/feeds/", vulnerabilities.feeds, name="vulnerability_feeds"),
+    path("vulnerabilities/feeds/import", vulnerabilities.feed_import, name="vulnerability_feed_import"),
+    *(
+        path(
+            f"vulnerabilities/feeds/<slug:feed_slug>/{act}",
+            vulnerabilities.feed_act,
+            {"act": act},
+            name=f"vulnerability_feed_{act}",
+        )
+        for act in vulnerabilities.FEED_ACTS
+    ),
+    path(
+        "vulnerabilities/marks/<int:mark_id>/end", vulnerabilities.vulnerability_mark_end, name="vulnerability_mark_end"
+    ),
+    path("vulnerabilities/<str:vulnerability_name>/", vulnerabilities.vulnerability, name="vulnerability"),
+    path(
+        "vulnerabilities/<str:vulnerability_name>/mark", vulnerabilities.vulnerability_mark, name="vulnerability_mark"
+    ),
     path("runbooks/", work.runbooks, name="runbooks"),
     path("runbooks/<slug:slug>/", work.runbook, name="runbook"),
     path("orders/<uuid:order_id>/", work.order, name="order"),

@@ -8,6 +8,7 @@ the place it belongs to, which must never be read by those who do not see that p
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 from django.test import Client as Browser
 
 from forestall.server.alerts.routes import route_create
@@ -24,7 +26,11 @@ from forestall.server.checks.result import Risk
 from forestall.server.clients.services import client_add, contact_add, site_add
 from forestall.server.inventory.assets import asset_create
 from forestall.server.inventory.labels import devices_tag, group_create
-from forestall.server.inventory.models import Device, FactsChange
+from forestall.server.inventory.models import Device, FactsChange, FactsDocument
+from forestall.server.patching.models import Deployment
+from forestall.server.patching.planning import policy_set, update_decide
+from forestall.server.patching.rules import Move, State
+from forestall.server.patching.writing import moves_write
 from forestall.server.people.models import ApiToken, Client, CustomRole, Grant, Person, Site
 from forestall.server.people.queries import scope_of
 from forestall.server.people.roles import Role
@@ -40,7 +46,18 @@ from forestall.server.tickets.routing import routing_rule_add
 from forestall.server.tickets.rules import Priority
 from forestall.server.tickets.sla import sla_policy_set
 from forestall.server.transfer.services import import_apply
+from forestall.server.vulnerabilities.models import (
+    DeviceSoftware,
+    DeviceVulnerability,
+    Feed,
+    PackageVersion,
+    PackageVulnerability,
+    Vulnerability,
+    VulnerabilityMark,
+)
+from forestall.server.vulnerabilities.services import vulnerability_mark
 from forestall.server.webhooks.services import webhook_make, webhook_ping
+from forestall.wire.facts import Package, Software, System
 
 SYSTEM = Scope.system("matrix")
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -145,6 +162,9 @@ def build(folder: Path) -> Matrix:
     world.shared = {
         "role_id": Thing(str(custom.pk), None, None, Permission.PEOPLE_VIEW),
         "tier_slug": Thing("standard", None, None, Permission.CLIENT_VIEW),
+        "feed_slug": Thing(
+            Feed.objects.create(slug="feed", url="http://127.0.0.1:9/").slug, None, None, Permission.DEVICE_VIEW
+        ),
         "digest": Thing(proposal.digest, None, None, Permission.AUTHORITY_CHANGE, whole=True),
     }
     for relation, canary in (("own", OWN), ("sibling", SIBLING), ("other", OTHER)):
@@ -160,6 +180,7 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
     )  # fmt: skip
     FactsChange.objects.create(device=device, name="system", at=NOW, summary=f"changed {canary}")
     devices_tag(devices=[device], add=[f"tag-{canary}"], scope=SYSTEM, now=NOW)
+    mark = _vulnerable(device, canary)
     check = Check.objects.create(
         device=device, kind="new_administrator", target=f"adm-{canary}", status="fail", answered="fail",
         reason=f"because {canary}", risk="high", since=NOW, problem_since=NOW, judged_at=NOW,
@@ -192,6 +213,12 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         now=NOW, needs_approval=True,
     )  # fmt: skip
     rule = routing_rule_add(owner=worker, site=site, scope=SYSTEM, now=NOW)
+    update = _update(device, canary)
+    policy = policy_set(client=client, site=site, scope=SYSTEM, now=NOW)
+    decision = update_decide(
+        client=client, device=device, decision="exclude", name=update.name, reason=f"because {canary}", scope=SYSTEM,
+        now=NOW,
+    )  # fmt: skip
     asset = asset_create(site=site, values={"name": f"asset-{canary}", "serial": canary}, scope=SYSTEM, now=NOW)
     things = {
         "client_id": Thing(client.pk, client.pk, None, None),
@@ -209,6 +236,11 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "window_id": Thing(window.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "rule_id": Thing(rule.pk, client.pk, site.pk, Permission.CLIENT_VIEW),
         "asset_id": Thing(asset.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "deployment_id": Thing(update.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "patch_policy_id": Thing(policy.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "update_decision_id": Thing(decision.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "vulnerability_name": Thing(mark.vulnerability, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "mark_id": Thing(mark.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
     }
     if relation == "sibling":
         return {**things, **{name: thing for name, thing in world.things["own"].items() if name not in things}}
@@ -238,6 +270,46 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "priority": Thing("urgent", client.pk, None, None),
         "import_id": Thing(run.pk, None, None, Permission.CLIENT_CHANGE, whole=True, mine=worker.pk),
     }
+
+
+def _vulnerable(device: Device, canary: str) -> VulnerabilityMark:
+    """Software with a hole that no other device has, and what somebody said of it."""
+    for document in (
+        System(hostname=canary, os_id="debian", os_name="Debian", os_version="12"),
+        Software(manager="dpkg", packages=(Package(name=f"lib-{canary.lower()}", version="1"),)),
+    ):
+        FactsDocument.objects.create(
+            device=device, name=document.name(), digest=uuid4().bytes * 2, collected_at=NOW, changed_at=NOW,
+            body=zlib.compress(msgspec.msgpack.encode(document)),
+        )  # fmt: skip
+    hole = Vulnerability.objects.create(name=f"CVE-{canary}", severity="high", score=20, changed_at=NOW)
+    package = PackageVersion.objects.create(
+        ecosystem="Debian:12", name=f"lib-{canary.lower()}", version="1", fix="2",
+        fixable=hole.pk.to_bytes(4, "little"),
+    )  # fmt: skip
+    PackageVulnerability.objects.create(
+        package=package, vulnerability=hole, advisory=f"DSA-{canary}", fixed="2", known_at=NOW
+    )
+    DeviceSoftware.objects.create(
+        device=device, packages=package.pk.to_bytes(4, "little"), stale=False, at=NOW, digest=b"x"
+    )
+    DeviceVulnerability.objects.create(
+        client=device.client, site=device.site, device=device, package=package, binaries=[package.name],
+        first_seen_at=NOW,
+    )  # fmt: skip
+    return vulnerability_mark(
+        client=device.client, device=device, vulnerability=hole.name, package="another", mark="not_applicable",
+        reason=f"because {canary}", scope=SYSTEM, now=NOW,
+    )  # fmt: skip
+
+
+def _update(device: Device, canary: str) -> Deployment:
+    row = Deployment(
+        client=device.client, site=device.site, device=device, manager="apt", name=f"pkg-{canary}", installed="1",
+        candidate="2", security=True, first_seen_at=NOW,
+    )  # fmt: skip
+    moves_write(moves=[(row, Move(State.BLOCKED, f"because {canary}"))], actor="matrix", now=NOW)
+    return row
 
 
 def _ticket(device: Device, canary: str, title: str) -> Ticket:

@@ -50,6 +50,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "portal_ticket_open": {"site": "{site_id}", "title": "x"},
     "webhook_make": {"client": "{client_id}", "name": "x", "url": "http://127.0.0.1:9/"},
     "person_create": {"username": "new", "grants": [{"role": "auditor", "client": "{client_id}", "site": "{site_id}"}]},
+    "patch_policy_set": {"client": "{client_id}", "site": "{site_id}"},
+    "update_decide": {"client": "{client_id}", "device": "{device_id}", "decision": "approve", "name": "bash"},
+    "vulnerability_mark": {"device": "{device_id}", "mark": "false_positive", "reason": "because"},
+    "vulnerability_feed_make": {"slug": "another"},
+    "vulnerability_feed_upload": {"offset": 0, "content": "e30=", "last": False},
     "grant_create": {"role": "auditor", "client": "{client_id}", "site": "{site_id}"},
 }  # fmt: skip
 """Names in braces are things of the world: such a body is about them as much as an address is."""
@@ -63,6 +68,8 @@ WHOLE_INSTALLATION = frozenset(
     {
         "client_create", "sla_tier_create", "sla_tier_change", "sla_tier_delete", "runbook_publish", "role_create",
         "role_change", "role_delete", "proposal_list", "proposal_submit", "proposal_show", "proposal_withdraw",
+        "vulnerability_feed_make", "vulnerability_feed_change", "vulnerability_feed_remove",
+        "vulnerability_feed_refresh", "vulnerability_feed_upload",
     }
 )  # fmt: skip
 """Routes that concern every client: only for those who may it everywhere."""

@@ -63,10 +63,13 @@ FORMS: dict[str, dict[str, str]] = {
     "group_change": {"name": "x"},
     "asset": {"name": "x", "role": "server"},
     "window": {"act": "end"},
+    "vulnerability_mark": {"place": "device:{device_id}", "mark": "false_positive", "reason": "because"},
 }
 ONES_OWN = frozenset({"own_token_revoke", "account_session_end"})
 """Pages that know one's own things alone, whatever one's roles."""
-WHOLE_INSTALLATION = frozenset({"client_new", "routing", "role_factor", "role_new", "role_change"})
+WHOLE_INSTALLATION = frozenset(
+    {"client_new", "routing", "role_factor", "role_new", "role_change", "vulnerability_feed_import"}
+)
 """Pages that concern every client."""
 WHOLE_CLIENT = frozenset({"client_change", "client_export", "client_remove"})
 """Pages that only those open who may what they offer at the client as a whole."""

@@ -94,7 +94,7 @@ def wanted(ecosystems: Collection[str]) -> Iterator[Wanted]:
             release = ecosystem.partition(":")[2]
             if release:
                 yield Wanted(
-                    f"{one.slug}-{release}".lower().replace(":", "-")[:60],
+                    f"{one.slug}-{release}".lower().replace(":", "-").replace(".", "-")[:60],
                     one.title.format(release=release.replace(":", " ")),
                     one.url.format(ecosystem=quote(_published(ecosystem), safe=":"), release=quote(release)),
                     ecosystem,

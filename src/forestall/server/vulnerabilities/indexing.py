@@ -44,11 +44,13 @@ def index_make(*, file: Path, folder: Path) -> Made:
     try:
         archive_check(file)
         found = read_file(file)
-    except (ArchiveError, FeedError) as error:
+    except ArchiveError as error:
         raise RefusedError(str(error)) from None
+    except FeedError as error:
+        raise RefusedError(_said(error, file)) from None
     if found.errors:
         more = f" (and {len(found.errors) - 1} more files)" if len(found.errors) > 1 else ""
-        raise RefusedError(f"{found.errors[0]}{more}"[:500])
+        raise RefusedError(f"{_said(found.errors[0], file)}{more}"[:500])
     if not found.records:
         why = next(iter(found.skipped.values()), "it holds no advisory")
         raise RefusedError(f"no feed that is known: {why}"[:500])
@@ -63,6 +65,12 @@ def index_make(*, file: Path, folder: Path) -> Made:
         formats=tuple(sorted(set(found.files.values()))),
         data_at=newest.isoformat() if newest is not None and newest.tzinfo is not None else "",
     )
+
+
+def _said(error: FeedError, file: Path) -> str:
+    """What is wrong and where; the file's own name, which is ours, says nothing to anybody."""
+    inner = error.file.removeprefix(str(file)).lstrip("/!: ")
+    return ": ".join(part for part in (inner, error.where, error.why) if part)
 
 
 def index_make_apart(*, file: Path, folder: Path) -> Made:

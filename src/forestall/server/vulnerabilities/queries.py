@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -184,8 +184,8 @@ def _versions_now(used: Ints) -> dict[int, Version]:
     for start in range(0, len(used), CHUNK * 10):
         some = used[start : start + CHUNK * 10].tolist()
         rows = PackageVersion.objects.filter(pk__in=some).exclude(empty).order_by()
-        for *named, fixable, unfixable in rows.values_list(*_FIELDS, "fixable", "unfixable"):
-            found[named[0]] = Version(*named, _ids(fixable), _ids(unfixable))
+        for row in rows.values_list(*_FIELDS, "fixable", "unfixable"):
+            found[row[0]] = Version(*row[:7], _ids(row[7]), _ids(row[8]))
     return found
 
 
@@ -212,7 +212,7 @@ def _versions_then(used: Ints, at: datetime) -> dict[int, Version]:
     for package, own in fixes.items():
         ecosystem = names[package][1]
         found[package] = Version(
-            *names[package][:-1],
+            *names[package][:6],
             max(best[package], key=versions.key_of(ecosystem), default=""),
             np.array(sorted(pk for pk, fixed in own.items() if fixed), np.int64),
             np.array(sorted(pk for pk, fixed in own.items() if not fixed), np.int64),
@@ -259,7 +259,7 @@ def _cells(
         own = apart.get(pk, {})
         kinds: dict[tuple[bool, bool], list[int]] = defaultdict(list)
         if own:
-            plain = []
+            plain: list[int] = []
             for one in devices.tolist():
                 running, exposed = own.get(one, (False, ""))
                 (kinds[running, bool(exposed)] if running or exposed else plain).append(one)
@@ -805,5 +805,25 @@ def feeds_state() -> FeedsState:
     )
 
 
-def today_of(now: datetime) -> date:
-    return now.date()
+def why(row: Vulnerability, now: datetime, own: Rank | None = None) -> list[str]:
+    """The rank of a vulnerability in words; with ``own`` of what it is in a picture, else of it alone."""
+    said = ranking.why_of(
+        ranking.Facts(row.severity, row.cvss, row.epss, row.kev_added_on, row.kev_due_on, row.ransomware),
+        now.date(),
+        exposed="the package listens beyond the machine" if own is not None and own.exposed else "",
+        fix="a newer version" if own is not None and own.fixable else "",
+        only_running=own is not None and own.only_running,
+        devices=0 if own is None else own.devices,
+    )
+    return said if own is not None else said[:-1]
+
+
+def action_why(one: Action, rows: Mapping[int, Vulnerability], now: datetime) -> list[str]:
+    """The rank of an action in words: that of its gravest vulnerability, and where it is exposed."""
+    if one.kind == RELEASE:
+        return [one.why]
+    gravest = rows.get(one.first[0]) if one.first else None
+    said = [] if gravest is None else [f"{gravest.name}: {', '.join(why(gravest, now)[:3])}"]
+    if one.exposed:
+        said.append(f"it listens beyond the machine on {one.exposed} of these devices")
+    return said

@@ -60,12 +60,7 @@ def worst_of(severities: list[str]) -> str:
 
 def score_of(facts: Facts, today: date) -> int:
     """The score of the table above."""
-    score = SEVERITY.get(facts.severity, SEVERITY[""]) + round(LIKELY * (facts.epss or 0.0))
-    if facts.exploited:
-        score += EXPLOITED + RANSOMWARE * facts.ransomware
-        if facts.kev_due_on is not None and facts.kev_due_on <= today + DUE_SOON:
-            score += DUE
-    return score
+    return sum(points for _, points in sum_of(facts, today))
 
 
 def why_of(
@@ -97,3 +92,15 @@ def why_of(
     if devices > 1:
         said.append(f"on {devices:,} devices")
     return said
+
+
+def sum_of(facts: Facts, today: date) -> list[tuple[str, int]]:
+    """The score as a sum: what is said, and the points for it. They add up to ``score_of``."""
+    due = facts.exploited and facts.kev_due_on is not None and facts.kev_due_on <= today + DUE_SOON
+    return [
+        (f"known to be exploited since {facts.kev_added_on}", EXPLOITED * facts.exploited),
+        ("used for ransomware", RANSOMWARE * (facts.exploited and facts.ransomware)),
+        (f"CISA's due date {facts.kev_due_on} is past or near", DUE * due),
+        (f"likely to be exploited within 30 days: {facts.epss or 0:.1%}", round(LIKELY * (facts.epss or 0.0))),
+        (f"severity {facts.severity or 'unrated, counted as medium'}", SEVERITY.get(facts.severity, SEVERITY[""])),
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 from django.db import transaction
@@ -18,6 +17,7 @@ from forestall.server.inventory.models import Device
 from forestall.server.people.models import Client
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.vulnerabilities import rules, taking, upkeep
+from forestall.server.vulnerabilities.definitions import DEFINITIONS
 from forestall.server.vulnerabilities.downloads import DownloadError, url_check
 from forestall.server.vulnerabilities.models import Feed, VulnerabilityMark
 from forestall.server.vulnerabilities.rules import MarkError
@@ -187,7 +187,7 @@ def feed_for_file(*, slug: str, title: str = "", scope: Scope) -> Feed:
         return known
     if Feed.objects.count() >= MOST_FEEDS:
         raise FeedChangeError(f"feed: there are {MOST_FEEDS}; remove one first")
-    defined = next((one for one in taking.DEFINITIONS if one.slug == slug), None)
+    defined = next((one for one in DEFINITIONS if one.slug == slug), None)
     if defined is not None:
         return Feed.objects.create(
             slug=slug, title=defined.title, format=defined.format, url=defined.url, ecosystem=defined.ecosystem,
@@ -228,9 +228,9 @@ def feed_waits(*, home: Home, feed: Feed) -> bool:
     return (taking.inbox(home) / feed.slug).exists()
 
 
-def slug_of(path: Path) -> str:
+def slug_of(name: str) -> str:
     """A feed's name for a file: ``almalinux9.jsonl.xz`` is ``file-almalinux9``."""
-    plain = re.sub(r"[^a-z0-9]+", "-", path.name.lower().partition(".")[0]).strip("-") or "feed"
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower().partition(".")[0]).strip("-") or "feed"
     return f"file-{plain}"[:60].rstrip("-")
 
 

@@ -155,7 +155,7 @@ def upkeep(
     stale = DeviceSoftware.objects.visible_to(_SELF).filter(stale=True)
     engine = Engine.open(home)
     mark = _sha(f"{engine.catalogues} {now.astimezone(UTC).date()}")
-    work = (
+    work: tuple[tuple[Callable[[], bool], Callable[[], int]], ...] = (
         (stale.exists, lambda: _follow_devices(engine, now)),
         (lambda: state.indexes != engine.digest, lambda: _rematch(engine, now, until, clock)),
         (Vulnerability.objects.exclude(rated_with=mark).exists, lambda: _rate(engine, mark, now)),
@@ -676,15 +676,11 @@ def _update_many(model: type[models.Model], rows: Sequence[models.Model], names:
     if not rows:
         return
     quote = connection.ops.quote_name
-    fields = [model._meta.get_field(name) for name in names]
-    sets = ", ".join(f"{quote(one.column)} = %s" for one in fields)  # type: ignore[union-attr]
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
+    sets = ", ".join(f"{quote(one.column)} = %s" for one in fields)
     statement = f"UPDATE {quote(model._meta.db_table)} SET {sets} WHERE id = %s"  # noqa: S608 - names of our own
     values = [
-        [
-            *(one.get_db_prep_save(getattr(row, one.attname), connection) for one in fields),  # type: ignore[union-attr]
-            row.pk,
-        ]
-        for row in rows
+        [*(one.get_db_prep_save(getattr(row, one.attname), connection) for one in fields), row.pk] for row in rows
     ]
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)

@@ -16,9 +16,10 @@ from forestall.server.api.paging import Page, page, page_of
 from forestall.server.api.routes.devices import Named
 from forestall.server.api.routing import ApiRequest, Routes
 from forestall.server.api.schema import Schema
-from forestall.server.checks import queries as checks
 from forestall.server.home import current_home
 from forestall.server.inventory import queries as inventory
+from forestall.server.inventory.models import Device
+from forestall.server.patching.old_releases import old_releases
 from forestall.server.people.queries import clients
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.vulnerabilities import queries, ranking, services
@@ -151,6 +152,11 @@ class FeedOut(Schema):
     waiting: bool = Field(description="It is about to be fetched or taken.")
 
 
+class FeedIn(Schema):
+    slug: str = Field(min_length=1, max_length=60, description="Small letters, digits and hyphens.")
+    title: str = Field("", max_length=200)
+
+
 class FeedChangeIn(Schema):
     enabled: bool | None = None
     url: str | None = Field(None, max_length=500, description="A mirror of your own; empty: only from files.")
@@ -192,7 +198,9 @@ def vulnerability_list(request: ApiRequest, filters: Filters, paging: PagingQuer
 def vulnerability_actions(request: ApiRequest, filters: Filters, paging: PagingQuery) -> dict[str, Any]:
     now = current_time()
     found = _picture(request.scope, filters, now)
-    old = _old_releases(request.scope, filters) if _wish(filters).is_empty and filters.at is None else ()
+    old: list[queries.OldRelease] = []
+    if _wish(filters).is_empty and filters.at is None:
+        old = old_releases(scope=request.scope, client=filters.client, site=filters.site, device=filters.device)
     listed, cursor = page_of(
         queries.actions(found, old_releases=old), cursor=paging.cursor, limit=paging.limit, order="rank"
     )
@@ -204,7 +212,7 @@ def vulnerability_actions(request: ApiRequest, filters: Filters, paging: PagingQ
             {
                 "kind": one.kind, "sentence": one.sentence, "effect": one.effect, "package": one.package,
                 "ecosystem": one.ecosystem, "fix": one.fix, "score": one.score,
-                "why": action_why(one, rows, now), "vulnerabilities": one.vulnerabilities,
+                "why": queries.action_why(one, rows, now), "vulnerabilities": one.vulnerabilities,
                 "known_exploited": one.exploited, "critical": one.critical, "findings": one.findings,
                 "exposed": one.exposed, "device_count": len(one.devices),
                 "devices": [names[device] for device in one.devices[:DEVICES_SHOWN] if device in names],
@@ -214,16 +222,6 @@ def vulnerability_actions(request: ApiRequest, filters: Filters, paging: PagingQ
         ],
         "next_cursor": cursor,
     }  # fmt: skip
-
-
-def action_why(one: queries.Action, rows: dict[int, Vulnerability], now: datetime) -> list[str]:
-    """The rank of an action in words: that of its gravest vulnerability, and where it is exposed."""
-    if one.kind == queries.RELEASE:
-        return [one.why]
-    said = [f"{rows[one.first[0]].name}: {part}" for part in _why(rows[one.first[0]], now)[:3]] if one.first else []
-    if one.exposed:
-        said.append(f"it listens beyond the machine on {one.exposed} of these devices")
-    return said
 
 
 @router.get(
@@ -275,10 +273,14 @@ def vulnerability_show(request: ApiRequest, vulnerability_name: str) -> dict[str
 def vulnerability_mark(request: ApiRequest, vulnerability_name: str, body: MarkIn) -> dict[str, Any]:
     scope = request.scope
     row = queries.vulnerability(scope=scope, name=vulnerability_name)
-    if (body.client is None) == (body.device is None):
+    device: Device | None = None
+    if body.device is not None and body.client is None:
+        device = inventory.devices(scope=scope).get(pk=body.device)
+        client = device.client
+    elif body.client is not None and body.device is None:
+        client = clients(scope=scope).get(pk=body.client)
+    else:
         raise ValueError("client, device: name one of the two")
-    device = None if body.device is None else inventory.devices(scope=scope).get(pk=body.device)
-    client = device.client if device is not None else clients(scope=scope).get(pk=body.client)
     made = services.vulnerability_mark(
         client=client, device=device, vulnerability=row.name, package=body.package, mark=body.mark,
         reason=body.reason, expires_at=body.expires_at, scope=scope, now=current_time(),
@@ -347,6 +349,16 @@ def vulnerability_feed_list(request: ApiRequest) -> list[dict[str, Any]]:
     return [_feed(one) for one in queries.feeds()]
 
 
+@router.post(
+    "/vulnerability-feeds",
+    allow=Permission.SETTINGS_CHANGE,
+    response=FeedOut,
+    summary="Make a feed that comes from files; one that is there already is shown",
+)
+def vulnerability_feed_make(request: ApiRequest, body: FeedIn) -> dict[str, Any]:
+    return _feed(services.feed_for_file(slug=body.slug, title=body.title, scope=request.scope))
+
+
 @router.get(
     "/vulnerability-feeds/{feed_slug}",
     allow=Permission.DEVICE_VIEW,
@@ -394,10 +406,10 @@ def vulnerability_feed_refresh(request: ApiRequest, feed_slug: str) -> dict[str,
     allow=Permission.SETTINGS_CHANGE,
     response=FeedPartOut,
     body_bytes=UPLOAD_BYTES,
-    summary="Upload a file of a feed, part by part; a feed that is not there yet is made",
+    summary="Upload a file of a feed, part by part",
 )
 def vulnerability_feed_upload(request: ApiRequest, feed_slug: str, body: FeedPartIn) -> dict[str, Any]:
-    row = services.feed_for_file(slug=feed_slug, scope=request.scope)
+    row = queries.feeds().get(slug=feed_slug)
     try:
         part = base64.b64decode(body.content, validate=True)
     except binascii.Error:
@@ -432,34 +444,12 @@ def _picture(scope: Scope, filters: FindingFilters, now: datetime) -> Picture:
     return queries.narrowed(found, _wish(filters))
 
 
-def _old_releases(scope: Scope, filters: FindingFilters) -> list[queries.OldRelease]:
-    rows = checks.checks(scope=scope).filter(kind="end_of_life", status__in=("fail", "warn"))
-    wanted = {"device__client": filters.client, "device__site": filters.site, "device": filters.device}
-    rows = rows.filter(**{name: value for name, value in wanted.items() if value is not None}).order_by()
-    return [
-        queries.OldRelease(one[0], one[1] or "an unknown system", one[2], one[3] == "fail")
-        for one in rows.values_list("device_id", "device__os_name", "reason", "status")
-    ]
-
-
-def _why(row: Vulnerability, now: datetime, own: queries.Rank | None = None) -> list[str]:
-    said = ranking.why_of(
-        ranking.Facts(row.severity, row.cvss, row.epss, row.kev_added_on, row.kev_due_on, row.ransomware),
-        now.date(),
-        exposed="the package listens beyond the machine" if own is not None and own.exposed else "",
-        fix="a newer version" if own is not None and own.fixable else "",
-        only_running=own is not None and own.only_running,
-        devices=0 if own is None else own.devices,
-    )
-    return said if own is not None else said[:-1]
-
-
 def _ranked(row: Vulnerability, own: queries.Rank, now: datetime) -> dict[str, Any]:
     return {
         "name": row.name, "title": row.title, "severity": row.severity, "score": own.score, "cvss": row.cvss,
         "epss": row.epss, "known_exploited": row.kev_added_on is not None, "kev_due_on": row.kev_due_on,
         "ransomware": row.ransomware, "device_count": own.devices, "fixable": own.fixable, "exposed": own.exposed,
-        "only_running": own.only_running, "why": _why(row, now, own),
+        "only_running": own.only_running, "why": queries.why(row, now, own),
     }  # fmt: skip
 
 
