@@ -481,11 +481,11 @@ class Rollout:
                 why = step.why
                 break
             tick += TICK
-            if (
-                self.ring == len(self.rings)
-                and self.tallies[self.ring].healthy >= 0.9 * self.tallies[self.ring].members
-            ):
-                why = "nearly all of the last ring healthy"
+            last = self.tallies[len(self.rings)]
+            if self.done_at == math.inf and last.healthy >= 0.9 * last.members:
+                self.done_at = tick
+            if tick >= self.done_at + 8 * DAY:
+                why = "nearly all of the last ring healthy, and watched on"
                 break
         harmed = sum(1 for index, hit in enumerate(self.hit) if hit)
         return Outcome(
