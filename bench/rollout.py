@@ -411,9 +411,9 @@ class Rollout:
         if verdict.state == "soaking" and again is not None and again <= now:
             again = now + 5 * MINUTE
         if verdict.state == "soaking" and verdict.why.endswith("once more"):
-            again = min(again or math.inf, self._when_online(index, now))
+            again = min(again or math.inf, max(self._when_online(index, now), now + 30 * MINUTE))
         if verdict.state == "away" and self.dark_from[index] == math.inf:
-            again = self._when_online(index, now)
+            again = max(self._when_online(index, now), now + 30 * MINUTE)
         if again is not None and again > now:
             # A device talks each minute; simulated is only what may change its verdict: its silence, and time.
             self.later(max(again, now + MINUTE), index, "look")
