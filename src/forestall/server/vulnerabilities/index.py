@@ -437,6 +437,7 @@ class _Builder:
         self.others.ratings[rating.cve] = merged  # type: ignore[assignment]
 
     def _gathered(self) -> Iterator[tuple[str, _Gathered]]:
+        self._drop_fallbacks()
         for id_ in sorted(self.latest.keys() | self.parts.keys()):
             one = _Gathered()
             for part in [*([self.latest[id_]] if id_ in self.latest else ()), *self.parts.get(id_, ())]:
@@ -444,6 +445,25 @@ class _Builder:
                     self._join(one, part)
             if one.affected:
                 yield id_, one
+
+    def _drop_fallbacks(self) -> None:
+        """Leave out what counts only where nothing else is said."""
+        every = [*self.latest.values(), *(one for parts in self.parts.values() for one in parts)]
+        if not any(one.fallback for one in every):
+            return
+        said = {
+            (self.same.get(affected.ecosystem, affected.ecosystem), affected.name)
+            for one in every
+            if not one.fallback
+            for affected in one.affected
+        }
+        for id_, parts in list(self.parts.items()):
+            kept = [
+                one
+                for one in parts
+                if not one.fallback or not any((place.ecosystem, place.name) in said for place in one.affected)
+            ]
+            self.parts[id_] = kept
 
     def _join(self, one: _Gathered, part: Advisory) -> None:
         one.cves |= set(part.cves)

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from forestall.server.vulnerabilities.feeds.errors import FeedError
 LARGEST = 1 << 30
 """Bytes of one document, unpacked."""
 MOST_MEMBERS = 1_000_000
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 
 
 def documents(path: Path) -> Iterator[Document]:
-    """The documents of a file: itself, unpacked, or each member of a zip. Raises FeedError."""
+    """The documents of a file: itself, unpacked, or each member of a zip or tar. Raises FeedError."""
     try:
         with path.open("rb") as stream:
             yield from unpacked(str(path), stream)
@@ -45,11 +47,12 @@ def unpacked(name: str, stream: IO[bytes], *, depth: int = 0) -> Iterator[Docume
         elif start.startswith(b"BZh"):
             data = _limited(name, bz2.BZ2File(stream))
         else:
-            yield Document(name, _limited(name, stream))
-            return
+            data = _limited(name, stream)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
         raise FeedError(name, f"cannot be unpacked: {error}") from error
-    if depth < 2 and data.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+    if data.startswith(TAR_MAGIC, TAR_MAGIC_AT):
+        yield from _tar_members(name, data, depth)
+    elif depth < 2 and data.startswith((b"PK\x03\x04", b"\x1f\x8b")):
         yield from unpacked(name, io.BytesIO(data), depth=depth + 1)
     else:
         yield Document(name, data)
@@ -60,6 +63,21 @@ def _limited(name: str, stream: IO[bytes] | gzip.GzipFile | lzma.LZMAFile | bz2.
     if len(data) > LARGEST:
         raise FeedError(name, f"is over {LARGEST >> 20} MiB")
     return data
+
+
+def _tar_members(name: str, data: bytes, depth: int) -> Iterator[Document]:
+    if depth > 1:
+        raise FeedError(name, "is packed too many times over")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for place, member in enumerate(archive):
+                if place >= MOST_MEMBERS:
+                    raise FeedError(name, f"holds over {MOST_MEMBERS} files")
+                inner = archive.extractfile(member) if member.isfile() else None
+                if inner is not None:
+                    yield from unpacked(f"{name}/{member.name}", io.BytesIO(inner.read()), depth=depth + 1)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise FeedError(name, f"cannot be unpacked: {error}") from error
 
 
 def _members(name: str, stream: IO[bytes], depth: int) -> Iterator[Document]:

@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from forestall.server.vulnerabilities.feeds import alpine, csaf, debian, exploited, msrc, nvd, osv, packages, trivy, vex
+from forestall.server.vulnerabilities.feeds import (
+    alpine,
+    changelog,
+    csaf,
+    debian,
+    exploited,
+    msrc,
+    nvd,
+    osv,
+    packages,
+    trivy,
+    vex,
+)
 from forestall.server.vulnerabilities.feeds.document import Document
 from forestall.server.vulnerabilities.feeds.errors import FeedError
 from forestall.server.vulnerabilities.feeds.files import documents
@@ -42,6 +54,7 @@ FORMATS: dict[str, Format] = {
         Format("osv", "OSV", osv.is_osv, osv.read),
         Format("debian-tracker", "Debian's security tracker (JSON)", debian.is_tracker, debian.read_tracker),
         Format("debian-notices", "Debian's list of notices (DSA, DLA)", debian.is_notices, debian.read_notices),
+        Format("debian-changelog", "Debian changelog", changelog.is_changelog, changelog.read),
         Format("csaf", "CSAF 2.0 (Red Hat)", csaf.is_csaf, csaf.read_csaf),
         Format("hydra", "Red Hat security data (one vulnerability)", csaf.is_hydra, csaf.read_hydra),
         Format("hydra-list", "Red Hat security data (list)", csaf.is_hydra_list, csaf.read_hydra_list),

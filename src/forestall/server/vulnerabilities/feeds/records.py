@@ -59,6 +59,8 @@ class Advisory:
     """Of two with one id the later counts; where a feed does not say, they are parts of one."""
     exploited: bool = False
     """The vendor itself says that it is exploited."""
+    fallback: bool = False
+    """Counts only for packages of which nothing else of that ecosystem says anything."""
 
 
 @dataclass(frozen=True, slots=True)
