@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "checks": ("forestall.cli.desk", "checks", "List checks and their results."),
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
     "vulns": ("forestall.cli.vulns", "vulns", "What installed software is open to, and what to do first."),
+    "updates": ("forestall.cli.updates", "updates", "What waits, by when it must be in, and whether it was."),
     "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
     "jobs": ("forestall.cli.desk", "jobs", "List jobs; show or prepare one."),
     "portal": ("forestall.cli.portal", "portal", "For a client's people: devices, tickets, planned work."),
