@@ -8,15 +8,18 @@ from forestall.server.api.routes import (
     authority,
     bulk,
     calendar,
+    calendar_feed,
     checks,
     clients,
     contacts,
+    deployments,
     devices,
     evidence,
     jobs,
     labels,
     obligations,
     patch_compliance,
+    patch_policies,
     people,
     portal,
     reports,
@@ -34,8 +37,8 @@ from forestall.server.api.routes import (
 
 for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
-    portal, labels, transfer, clients, sites, contacts, calendar, sla, windows, routing, vulnerabilities,
-    obligations, patch_compliance,
+    portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
+    obligations, patch_compliance, deployments, patch_policies,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

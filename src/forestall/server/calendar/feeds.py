@@ -1,13 +1,21 @@
-"""Secret addresses of calendars. Whoever has one reads the calendar, so it is kept like a token: as a digest alone."""
+"""Secret addresses of calendars, and what stands in them. Whoever has an address reads the calendar, so it is kept like
+a token: as a digest alone."""
 
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from django.db import OperationalError, transaction
+from django.db.models import Q
 
-from forestall.server.calendar.models import CalendarFeed
+from forestall.server.calendar import queries
+from forestall.server.calendar.blackouts import closed_times
+from forestall.server.calendar.ics import MOST_EVENTS, Entry, calendar_file, window_uid
+from forestall.server.calendar.models import Blackout, CalendarFeed, ClosedDay, MaintenanceWindow
+from forestall.server.calendar.queries import Upcoming, blackout_rule, upcoming
+from forestall.server.calendar.recurrence import blackout_words, recurrence_words
 from forestall.server.calendar.rules import CalendarError
 from forestall.server.people.grants import concerned
 from forestall.server.people.models import ApiToken, Client, Person, Site
@@ -16,11 +24,14 @@ from forestall.server.people.record import Act, act_record
 from forestall.server.people.rules import within
 from forestall.server.people.scope import EVERYWHERE, Permission, Place, Scope
 from forestall.server.people.services import token_digest
+from forestall.server.people.voice import reading_scope
 
 MOST = 20
 """Addresses of one person that are good at the same time."""
 LAST_USED_GRAIN = timedelta(minutes=5)
 PREFIX = "cal_"
+BACK, AHEAD = timedelta(days=60), timedelta(days=400)
+"""How much of the past and of the future a calendar holds."""
 
 
 @transaction.atomic
@@ -97,6 +108,108 @@ def feed_of(*, secret: str, now: datetime) -> CalendarFeed | None:
 def feed_scope(*, feed: CalendarFeed, now: datetime) -> Scope:
     """What the address shows at this moment: what its person may see now, cut down to what it was made for."""
     return scope_of(feed.person, now=now).narrowed(place=_place(feed.client, feed.site))
+
+
+# --- what stands in a calendar --------------------------------------------------------------------------------
+
+
+def feed_file(*, feed: CalendarFeed, now: datetime, site_url: str = "") -> bytes | None:
+    """The calendar under an address, as bytes of RFC 5545; None when its person may see nothing of it any more."""
+    scope = feed_scope(feed=feed, now=now)
+    scope = reading_scope(scope) if feed.portal else scope
+    permission = Permission.PORTAL_VIEW if feed.portal else Permission.DEVICE_VIEW
+    if scope.place(permission).is_empty:
+        return None
+    entries = calendar_entries(scope=scope, permission=permission, now=now, site_url=site_url)
+    where = feed.site or feed.client
+    return calendar_file(entries, name=f"Forestall: {where}" if where else "Forestall")
+
+
+def calendar_entries(*, scope: Scope, permission: Permission, now: datetime, site_url: str = "") -> list[Entry]:
+    """Windows, blackouts and closed days that ``scope`` may see with this permission, the nearest events first to
+    stay when there are more than ``MOST_EVENTS``; in order. ``site_url``: of the console, for links."""
+    since, until = now - BACK, now + AHEAD
+    is_portal = permission is Permission.PORTAL_VIEW
+    seen = queries.windows_for_client(scope=scope) if is_portal else queries.windows(scope=scope)
+    found = seen.filter(Q(ended_at=None) | Q(ended_at__gt=since)).exclude(answer="declined")
+    times = upcoming(windows=found, since=since, until=until)
+    # Further away than the nearest so many: a program asks again long before they matter.
+    times = sorted(times, key=lambda one: abs(one.occurrence.start - now))[:MOST_EVENTS]
+    entries = [_window_entry(one, site_url, is_portal=is_portal) for one in times]
+    entries += _blackout_entries(queries.blackouts(scope=scope, by=permission), since, until)
+    closed = queries.closed_days(scope=scope).filter(client__in=scope.place(permission).touched_clients)
+    if scope.place(permission).everywhere:
+        closed = queries.closed_days(scope=scope)
+    entries += _closed_entries(closed.filter(day__gte=since.date(), day__lte=until.date()).select_related("client"))
+    return sorted(entries, key=lambda one: (f"{one.start:%Y%m%d%H%M}", one.uid))
+
+
+def _window_entry(one: Upcoming, site_url: str, *, is_portal: bool) -> Entry:
+    window, occurrence = one.window, one.occurrence
+    site = window.site
+    said = [
+        f"{recurrence_words(window.rrule, window.starts_on)}, {window.starts_at:%H:%M} ({site.zone})",
+        window.purpose,
+        f"It closes early: {occurrence.cut}." if occurrence.cut else "",
+        "Only proposed: the client has not approved it." if _is_proposed(window) else "",
+    ]
+    path = "/portal/calendar/" if is_portal else f"/windows/{window.pk}/"
+    return Entry(
+        uid=window_uid(window.pk, occurrence.start),
+        title=window.name if is_portal else f"{window.name} ({site.client.name})",
+        start=occurrence.start,
+        end=occurrence.end,
+        category="Maintenance window",
+        changed_at=window.changed_at or window.created_at,
+        text="\n".join(line for line in said if line),
+        where=f"{site.client.name}, {site.name}",
+        url=f"{site_url}{path}" if site_url else "",
+        status="TENTATIVE" if _is_proposed(window) else "CONFIRMED",
+        sequence=0 if window.changed_at is None else int(window.changed_at.timestamp() // 60) % 2**31,
+    )
+
+
+def _is_proposed(window: MaintenanceWindow) -> bool:
+    return window.needs_approval and not window.answer
+
+
+def _blackout_entries(rows: Iterable[Blackout], since: datetime, until: datetime) -> list[Entry]:
+    found = []
+    for row in rows:
+        rule = blackout_rule(row)
+        zone_name = row.site.zone if row.site else row.client.timezone if row.client else ""
+        for one in closed_times([rule], zone_name or "UTC", since, until):
+            # Of every client: at each site by its own wall clock, so no instant is right for all.
+            start, end = (at if zone_name else at.replace(tzinfo=None) for at in (one.start, one.end))
+            found.append(
+                Entry(
+                    uid=f"blackout-{row.pk}-{one.start:%Y%m%d}@forestall",
+                    title=f"No work: {row.why}",
+                    start=start,
+                    end=end,
+                    category="Blackout",
+                    changed_at=row.ended_at or row.created_at,
+                    text=f"No window is open {blackout_words(rule)}.",
+                    where=str(row.site or row.client or ""),
+                )
+            )
+    return found
+
+
+def _closed_entries(rows: Iterable[ClosedDay]) -> list[Entry]:
+    return [
+        Entry(
+            uid=f"closed-{row.client_id}-{row.day:%Y%m%d}@forestall",
+            title=f"Closed: {row.why} ({row.client.name})",
+            start=row.day,
+            end=row.day + timedelta(days=1),
+            category="Closed",
+            # A closed day is set, never changed: its own day is as good a mark as any, and stays the same.
+            changed_at=datetime.combine(row.day, datetime.min.time(), UTC),
+            where=row.client.name,
+        )
+        for row in rows
+    ]
 
 
 def _place(client: Client | None, site: Site | None) -> Place:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import icalendar
 
@@ -24,8 +24,9 @@ class Entry:
     uid: str
     """Stays the same for good: ``window-7-20261129T210000Z``."""
     title: str
-    start: datetime
-    end: datetime
+    start: datetime | date
+    """An instant; without a zone: by the wall clock wherever it is read; a date: whole days."""
+    end: datetime | date
     category: str
     """``Maintenance window``, ``Blackout``, ``Closed``, ``Planned work``."""
     changed_at: datetime
@@ -65,8 +66,8 @@ def _event(entry: Entry) -> icalendar.Event:
     event.add("uid", entry.uid)
     event.add("dtstamp", entry.changed_at.astimezone(UTC).replace(microsecond=0))
     event.add("last-modified", entry.changed_at.astimezone(UTC).replace(microsecond=0))
-    event.add("dtstart", entry.start.astimezone(UTC))
-    event.add("dtend", entry.end.astimezone(UTC))
+    event.add("dtstart", _moment(entry.start))
+    event.add("dtend", _moment(entry.end))
     event.add("summary", _line(entry.title))
     event.add("categories", [entry.category])
     event.add("status", entry.status)
@@ -76,6 +77,10 @@ def _event(entry: Entry) -> icalendar.Event:
         if value:
             event.add(name, _printable(value))
     return event
+
+
+def _moment(at: datetime | date) -> datetime | date:
+    return at.astimezone(UTC) if isinstance(at, datetime) and at.tzinfo is not None else at
 
 
 def _line(text: str) -> str:

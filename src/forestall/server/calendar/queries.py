@@ -198,9 +198,10 @@ def window_rules(windows: Iterable[MaintenanceWindow]) -> dict[int, Window]:
     return {row.pk: _window_rule(row, book) for row in rows}
 
 
-def window_rule(window: MaintenanceWindow) -> Window:
-    """One window as the rules see it, with its blackouts (load it with its site and client); of many: window_rules."""
-    return window_rules([window])[window.pk]
+def window_rule(window: MaintenanceWindow, book: Blackouts | None = None) -> Window:
+    """One window as the rules see it, with its blackouts (load it with its site and client); ``book``: where they were
+    loaded already. Of many: ``window_rules``."""
+    return _window_rule(window, Blackouts.load([window.site.client_id]) if book is None else book)
 
 
 def _window_rule(window: MaintenanceWindow, book: Blackouts) -> Window:

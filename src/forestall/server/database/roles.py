@@ -47,6 +47,7 @@ WORKER: dict[str, tuple[str, ...]] = {
     "people.CustomRole": READ,
     "people.RolePolicy": READ,
     "people.ApiToken": READ,
+    "calendar.CalendarFeed": READ,
 }
 INTAKE: dict[str, tuple[str, ...]] = {
     "people.Client": READ,

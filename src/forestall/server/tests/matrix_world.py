@@ -7,6 +7,7 @@ the place it belongs to, which must never be read by those who do not see that p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,8 @@ import msgspec
 from django.test import Client as Browser
 
 from forestall.server.alerts.routes import route_create
-from forestall.server.calendar.services import closed_day_add, window_create
+from forestall.server.calendar.models import CalendarFeed
+from forestall.server.calendar.services import blackout_add, closed_day_add, window_create
 from forestall.server.checks.models import Check
 from forestall.server.checks.result import Risk
 from forestall.server.clients.services import client_add, contact_add, site_add
@@ -212,6 +214,17 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         site=site, name=f"window {canary}", starts_on=date(2026, 12, 1), starts_at="22:00", minutes=60, scope=SYSTEM,
         now=NOW, needs_approval=True,
     )  # fmt: skip
+    blackout = blackout_add(
+        site=site,
+        why=f"freeze {canary}",
+        starts_on=date(2026, 12, 24),
+        ends_on=date(2026, 12, 27),
+        scope=SYSTEM,
+        now=NOW,
+    )
+    feed = CalendarFeed.objects.create(
+        person=person, name=f"phone {canary}", digest=hashlib.sha256(canary.encode()).hexdigest(), created_at=NOW
+    )
     rule = routing_rule_add(owner=worker, site=site, scope=SYSTEM, now=NOW)
     update = _update(device, canary)
     policy = policy_set(client=client, site=site, scope=SYSTEM, now=NOW)
@@ -234,6 +247,8 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "token_id": Thing(ApiToken.objects.get(person=person).pk, client.pk, site.pk, Permission.PEOPLE_VIEW),
         "contact_id": Thing(contact.pk, client.pk, site.pk, Permission.CLIENT_VIEW),
         "window_id": Thing(window.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "blackout_id": Thing(blackout.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "feed_id": Thing(feed.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "rule_id": Thing(rule.pk, client.pk, site.pk, Permission.CLIENT_VIEW),
         "asset_id": Thing(asset.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "deployment_id": Thing(update.pk, client.pk, site.pk, Permission.DEVICE_VIEW),

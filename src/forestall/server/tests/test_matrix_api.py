@@ -29,7 +29,7 @@ from forestall.server.tests.matrix_world import CALLERS, NOW, Caller, Matrix, Th
 
 pytestmark = pytest.mark.django_db
 
-ONES_OWN = frozenset({"token_show", "token_remove"})
+ONES_OWN = frozenset({"token_show", "token_remove", "calendar_feed_revoke"})
 """Routes that know one's own things alone, whatever one's roles."""
 RELATIONS = ("own", "sibling", "other")
 DENIED = frozenset({401, 403, 404, 405})
@@ -46,6 +46,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "window_create": {
         "site": "{site_id}", "name": "x", "starts_on": "2026-12-24", "starts_at": "21:00", "minutes": 60,
     },
+    "blackout_create": {"site": "{site_id}", "why": "x", "starts_on": "2026-12-24", "ends_on": "2026-12-25"},
     "ticket_open": {"site": "{site_id}", "title": "x"},
     "portal_ticket_open": {"site": "{site_id}", "title": "x"},
     "webhook_make": {"client": "{client_id}", "name": "x", "url": "http://127.0.0.1:9/"},

@@ -21,6 +21,7 @@ from django.apps import apps
 from django.db import models, transaction
 from django.db.models import ProtectedError
 
+from forestall.server.calendar.models import CalendarFeed
 from forestall.server.evidence.bundle import bundle_lines
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.services import evidence_append
@@ -235,6 +236,8 @@ def client_remove(*, client: Client, confirm: str, reason: str, scope: Scope, no
     home.update(is_active=False, email="", display_name="")
     rows["grants"] = Grant.objects.filter(client=seen).delete()[0]
     rows["api tokens"] = (ApiToken.objects.filter(client=seen) | ApiToken.objects.filter(person__in=home)).delete()[0]
+    feeds = CalendarFeed.objects.filter(client=seen) | CalendarFeed.objects.filter(person__in=home)
+    rows["calendar addresses"] = feeds.delete()[0]
     seen.removed_at, seen.removed_by, seen.removed_reason = now, scope.who, reason.strip()[:500]
     seen.notes = ""
     seen.save(update_fields=["removed_at", "removed_by", "removed_reason", "notes"])

@@ -18,7 +18,7 @@ from forestall.server.api.schema import Schema
 from forestall.server.calendar import queries, services
 from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.calendar.queries import Upcoming, window_rule
-from forestall.server.calendar.recurrence import clock_change_notes, recurrence_words
+from forestall.server.calendar.recurrence import blackout_notes, clock_change_notes, recurrence_words
 from forestall.server.calendar.windows import next_window
 from forestall.server.clients.queries import sites_served
 from forestall.server.inventory import queries as inventory
@@ -44,7 +44,10 @@ class WindowOut(Schema):
     minutes: int
     rrule: str = Field(description=RULE)
     words: str = Field(description="The rule in words: `every Sunday`.")
-    notice_hours: int = Field(description="How long before its first time the client is to know.")
+    notice_hours: int = Field(description="How long before each time the client's people are told by mail; 0: never.")
+    notice_first_only: bool = Field(description="They are told of its first time alone.")
+    missed: str = Field(description="What becomes of work whose device missed it: `next` time, or `catch_up`.")
+    catch_up_hours: int = Field(description="So many hours after it a device that missed it may be worked on.")
     needs_approval: bool = Field(description="Only proposed, and no window, until the client's people approve it.")
     answer: str = Field(description="The client's: `approved`, `declined`; empty: none yet, or changed since.")
     answered_at: datetime | None
@@ -60,6 +63,7 @@ class WindowOut(Schema):
 
 class WindowShownOut(WindowOut):
     clock_changes: list[str] = Field(description="Where a clock change meets it within 400 days, in words.")
+    blackouts: list[str] = Field(description="Where a blackout keeps it shut, or cuts it, within 400 days, in words.")
 
 
 class WindowTimeOut(Schema):
@@ -71,12 +75,15 @@ class WindowTimeOut(Schema):
     timezone: str
     start: datetime
     end: datetime
+    cut: str = Field(description="The blackout that closes it early; empty: none does.")
 
 
 class WindowFields(Schema):
     purpose: str = Field("", max_length=300, description="What is done in it.")
     rrule: str = Field("", max_length=200, description=RULE)
     notice_hours: int = Field(0, ge=0, le=services.LONGEST_NOTICE_HOURS)
+    notice_first_only: bool = False
+    catch_up_hours: int = Field(0, ge=0, le=services.LONGEST_CATCH_UP_HOURS)
     needs_approval: bool = Field(default=False, description="The client's people have to approve it first.")
 
 
@@ -102,10 +109,12 @@ class WindowChangeIn(Schema):
     minutes: int | None = Field(None, ge=1)
     rrule: str | None = Field(None, max_length=200, description=RULE)
     notice_hours: int | None = Field(None, ge=0, le=services.LONGEST_NOTICE_HOURS)
+    notice_first_only: bool | None = None
+    catch_up_hours: int | None = Field(None, ge=0, le=services.LONGEST_CATCH_UP_HOURS)
     needs_approval: bool | None = None
 
 
-VOLATILE = {"next_start", "next_end", "clock_changes"}
+VOLATILE = {"next_start", "next_end", "clock_changes", "blackouts"}
 
 
 @router.get("/windows", allow=Permission.DEVICE_VIEW, response=Page[WindowOut], summary="List maintenance windows")
@@ -126,9 +135,11 @@ def window_list(
     if device is not None:
         found = found.filter(Q(device_id=device) | Q(device_id=None, site__devices=device)).distinct()
     found = found.exclude(ended_at=None) if ended else found.filter(ended_at=None)
+    # Once for all of them: which blackouts count does not depend on who asks.
+    book = queries.Blackouts.load(found.order_by().values_list("site__client_id", flat=True).distinct())
     return page(
         found,
-        shape=lambda row: _window(row, now),
+        shape=lambda row: _window(row, now, book),
         cursor=paging.cursor,
         limit=paging.limit,
         order=("site__client__name", "site__name", "name", "pk"),
@@ -209,10 +220,11 @@ def _require_device(scope: Scope, site: Site, device: UUID | None) -> None:
         raise ValueError(f"device: {device} is not a device of {site.name}")
 
 
-def _window(window: MaintenanceWindow, now: datetime) -> dict[str, Any]:
-    upcoming = next_window([window_rule(window)], now)
+def _window(window: MaintenanceWindow, now: datetime, book: queries.Blackouts | None = None) -> dict[str, Any]:
+    upcoming = next_window([window_rule(window, book)], now)
     plain = (
-        "name", "purpose", "starts_on", "minutes", "rrule", "notice_hours", "created_at", "created_by", "ended_at",
+        "notice_first_only", "missed", "catch_up_hours", "name",
+        "purpose", "starts_on", "minutes", "rrule", "notice_hours", "created_at", "created_by", "ended_at",
         "ended_by", "site", "needs_approval", "answer", "answered_at", "answered_by", "answer_reason",
     )  # fmt: skip
     return {
@@ -229,8 +241,12 @@ def _window(window: MaintenanceWindow, now: datetime) -> dict[str, Any]:
 
 
 def _shown(window: MaintenanceWindow, now: datetime) -> dict[str, Any]:
-    notes = clock_change_notes(window_rule(window), now) if window.ended_at is None else []
-    return {**_window(window, now), "clock_changes": notes}
+    rule, counts = window_rule(window), window.ended_at is None
+    return {
+        **_window(window, now),
+        "clock_changes": clock_change_notes(rule, now) if counts else [],
+        "blackouts": blackout_notes(rule, now) if counts else [],
+    }
 
 
 def _time(one: Upcoming) -> dict[str, Any]:
@@ -244,4 +260,5 @@ def _time(one: Upcoming) -> dict[str, Any]:
         "timezone": window.site.zone,
         "start": one.occurrence.start,
         "end": one.occurrence.end,
+        "cut": one.occurrence.cut,
     }
