@@ -59,6 +59,7 @@ class Installation:
             "FORESTALL_HOME": str(self.home),
             "FORESTALL_CONSOLE": self.console,
             "FORESTALL_INTAKE": self.intake,
+            "FORESTALL_FEEDS": "off",
             **self.extra,
         }
 

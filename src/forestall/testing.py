@@ -31,6 +31,8 @@ TEST_DATABASE = "forestall"
 os.environ["FORESTALL_HOME"] = tempfile.mkdtemp(prefix="forestall-test-")
 # Profiles of whoever runs the suite are none of its business either.
 os.environ["XDG_CONFIG_HOME"] = os.environ["FORESTALL_HOME"]
+# Nothing is fetched from anybody's address, by no process that a test starts.
+os.environ["FORESTALL_FEEDS"] = "off"
 for name in (
     "FORESTALL_URL",
     "FORESTALL_TOKEN",

@@ -185,8 +185,12 @@ def _versions_now(used: Ints) -> dict[int, Version]:
         some = used[start : start + CHUNK * 10].tolist()
         rows = PackageVersion.objects.filter(pk__in=some).exclude(empty).order_by()
         for row in rows.values_list(*_FIELDS, "fixable", "unfixable"):
-            found[row[0]] = Version(*row[:7], _ids(row[7]), _ids(row[8]))
+            found[row[0]] = _version(row, row[6], _ids(row[7]), _ids(row[8]))
     return found
+
+
+def _version(row: Sequence[Any], fix: str, fixable: Ints, unfixable: Ints) -> Version:
+    return Version(row[0], row[1], row[2], row[3], row[4], row[5], fix, fixable, unfixable)
 
 
 def _ids(blob: bytes) -> Ints:
@@ -211,8 +215,8 @@ def _versions_then(used: Ints, at: datetime) -> dict[int, Version]:
     found = {}
     for package, own in fixes.items():
         ecosystem = names[package][1]
-        found[package] = Version(
-            *names[package][:6],
+        found[package] = _version(
+            names[package],
             max(best[package], key=versions.key_of(ecosystem), default=""),
             np.array(sorted(pk for pk, fixed in own.items() if fixed), np.int64),
             np.array(sorted(pk for pk, fixed in own.items() if not fixed), np.int64),

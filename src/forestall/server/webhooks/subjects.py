@@ -13,13 +13,26 @@ from forestall.server.alerts.models import Alert
 from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.checks.models import CheckChange
 from forestall.server.inventory.models import Device
+from forestall.server.people.models import Client
 from forestall.server.people.scope import Scope
 from forestall.server.runbooks.models import Job
 from forestall.server.tickets.models import Ticket
 
 _SELF = Scope.system("webhooks")
 
-TOLD = ("verified", "documents", "metrics", "old", "new", "state", "runbook")
+TOLD = (
+    "verified",
+    "documents",
+    "metrics",
+    "old",
+    "new",
+    "state",
+    "runbook",
+    "severity",
+    "known_exploited",
+    "devices",
+    "more",
+)
 """What is passed on of an event's own detail: plain words, no secrets."""
 
 
@@ -96,6 +109,12 @@ def _window(key: str) -> Subject:
     return Subject("window", str(row.pk), row.name, row.client_id, row.client.name, "/windows/", {})
 
 
+def _vulnerability(key: str) -> Subject:
+    client_id, _, name = key.partition("/")
+    client = Client.objects.visible_to(_SELF).get(pk=client_id)
+    return Subject("vulnerability", name, name, client.pk, client.name, f"/vulnerabilities/{name}/", {})
+
+
 _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "device": _device,
     "facts": _device,
@@ -105,4 +124,5 @@ _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "ticket": _ticket,
     "job": _job,
     "window": _window,
+    "vulnerability": _vulnerability,
 }
