@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
     "vulns": ("forestall.cli.vulns", "vulns", "What installed software is open to, and what to do first."),
     "updates": ("forestall.cli.updates", "updates", "What waits, by when it must be in, and whether it was."),
+    "deploy": ("forestall.cli.deploy", "deploy", "What became of updates; install now; patch policies."),
     "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
     "jobs": ("forestall.cli.desk", "jobs", "List jobs; show or prepare one."),
     "portal": ("forestall.cli.portal", "portal", "For a client's people: devices, tickets, planned work."),

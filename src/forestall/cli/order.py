@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,16 +16,20 @@ from forestall.cli.desk import everything, find_device
 from forestall.cli.errors import CommandError
 from forestall.cli.operator import ask_passphrase, folder_option, open_folder
 from forestall.cli.show import as_json_option, console, print_json, print_table
+from forestall.cli.transfer import find_client
 from forestall.server.home import write_private
 from forestall.server.runbooks.operator import OperatorError
 from forestall.server.runbooks.rules import FEW
-from forestall.trust.authorise import MAX_ORDER_LIFE, Refused, operators_needed, require_value
+from forestall.trust.authorise import ANY, MAX_ORDER_LIFE, Refused, operators_needed, require_value, takes_any
 from forestall.trust.dsse import decode, merge, signers
 from forestall.trust.keys import private_key
 from forestall.trust.sign import new_order, sign_revocation, sign_statement
-from forestall.trust.statements import Parameter, ParameterValue, Runbook, StandingOrder, read_statement
+from forestall.trust.statements import Parameter, ParameterValue, Root, Runbook, StandingOrder, read_statement
 from forestall.trust.succession import named
-from forestall.trust.words import describe, harmless
+from forestall.trust.words import PATCHING, describe, harmless
+
+SYSTEM_MANAGERS = ("apt", "dnf", "zypper", "pacman", "apk", "flatpak", "snap", "fwupd", "windows-update", "winget")
+"""Package managers that a standing order for patching may name."""
 
 
 @click.group()
@@ -81,9 +86,25 @@ def sign_command(
         life=timedelta(days=days),
         now=datetime.now(UTC),
     )
+    names = {device["id"]: device["name"] for device in chosen}
+    return _sign(api, operator.root, statement, content, names, keys, out=out, yes=yes)
+
+
+def _sign(
+    api: Api,
+    root: Root,
+    statement: StandingOrder,
+    content: Runbook,
+    names: dict[str, str],
+    keys: Sequence[bytes],
+    *,
+    out: Path | None,
+    yes: bool,
+) -> int:
+    """Show what is signed, ask, sign, and hand it in or write it to ``out``. 1 when it was not signed."""
     screen = console()
-    needed = operators_needed(operator.root, statement.risk, len(set(statement.devices)))
-    screen.print(_panel(statement, content, {device["id"]: device["name"] for device in chosen}, needed))
+    needed = operators_needed(root, statement.risk, len(set(statement.devices)))
+    screen.print(_panel(statement, content, names, needed))
     if not yes and not click.confirm("Sign this?"):
         screen.print("Not signed.")
         return 1
@@ -94,6 +115,86 @@ def sign_command(
         return 0
     answer = api.post("/orders", {"envelope": base64.b64encode(envelope).decode()})
     screen.print(Text(f"● In force: order {harmless(answer['digest'][:16])}.", style="green"))
+    return 0
+
+
+@order.command()
+@click.argument("client")
+@click.option("--site", help="Only devices of this site.")
+@click.option("--device", "devices", multiple=True, help="Only this device: name or id. May be repeated.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, MAX_ORDER_LIFE.days), help="How long.")
+@click.option("--runs-per-day", default=12, show_default=True, type=click.IntRange(1, 1000), help="Most runs a device.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file, for a second operator."
+)
+@click.option("--yes", is_flag=True, help="Sign without asking. What is signed is still shown.")
+@folder_option
+def patching(
+    *,
+    client: str,
+    site: str | None,
+    devices: tuple[str, ...],
+    days: int,
+    runs_per_day: int,
+    out: Path | None,
+    yes: bool,
+    folder: Path,
+) -> int:
+    """Sign the patch policy of CLIENT as a standing order: updates are installed in windows without a signature each.
+
+    It leaves the server the choice of packages and versions alone, and a device installs only what its own signed
+    sources offer for what it has. What the policy says of reboots and pre-checks is in it: after a change of the
+    policy, sign anew. A reboot that the policy puts off to the next window is an order of its own, signed after it.
+    """
+    operator = open_folder(folder)
+    api = Api.connect()
+    owner = find_client(api, client)
+    chosen = [one for one in everything(api, "/devices", client=owner["id"]) if one["status"] == "approved"]
+    if site is not None:
+        chosen = [one for one in chosen if site in (one["site"]["id"], one["site"]["name"])]
+    if devices:
+        named_devices = {find_device(api, one)["id"] for one in devices}
+        chosen = [one for one in chosen if one["id"] in named_devices]
+    if not chosen:
+        raise CommandError(f"no approved device of {owner['name']} is meant")
+    policies = everything(api, "/patch-policies", client=owner["id"])
+    sites = {one["site"]["id"] for one in chosen}
+    own = [one for one in policies if one["site"] and sites == {one["site"]["id"]}]
+    fits = own or [one for one in policies if one["site"] is None]
+    if not fits:
+        raise CommandError(f"{owner['name']} has no patch policy: forestall deploy policy {client!r} --choose security")
+    terms = fits[0]["terms"]
+    try:
+        install, keys = operator.runbook_called("install-updates"), operator.operator_keys(ask_passphrase)
+        restart = operator.runbook_called("reboot")
+    except OperatorError as error:
+        raise CommandError(str(error)) from None
+    said = ("warn_minutes", "least_free_mb", "on_battery", "sessions", "snapshot")
+    allowed: dict[str, list[ParameterValue]] = {
+        "manager": list(SYSTEM_MANAGERS),
+        "choose": ["chosen"],
+        "packages": [ANY],
+        "reboot": ["when_needed" if terms["reboot"] == "when_needed" else "never"],
+        **{name: [terms[name]] for name in said},
+    }
+    orders = [(install, allowed)]
+    if terms["reboot"] == "next_window":
+        orders.append((restart, {"warn_minutes": [terms["warn_minutes"]], "reason": ["Updates were installed."]}))
+    names = {one["id"]: one["name"] for one in chosen}
+    for number, (content, values) in enumerate(orders):
+        statement = new_order(
+            runbook=content,
+            trigger=PATCHING,
+            client_id=owner["id"],
+            devices=list(names),
+            allowed=values,
+            runs_per_day=runs_per_day,
+            life=timedelta(days=days),
+            now=datetime.now(UTC),
+        )
+        file = out if out is None or number == 0 else out.with_name(f"{out.stem}-{content.slug}{out.suffix}")
+        if _sign(api, operator.root, statement, content, names, keys, out=file, yes=yes):
+            return 1
     return 0
 
 
@@ -139,7 +240,8 @@ def allowed_values(runbook: Runbook, pairs: tuple[str, ...]) -> dict[str, list[P
             raise CommandError(f"--allow {pair!r}: expected PARAM=VALUE with PARAM one of {', '.join(known)}")
         value = typed_value(known[name], text)
         try:
-            require_value(known[name], value)
+            if not takes_any(known[name], (value,)):
+                require_value(known[name], value)
         except Refused as refusal:
             raise CommandError(f"--allow {pair!r}: {refusal.sentence}") from None
         if value not in allowed.setdefault(name, []):
