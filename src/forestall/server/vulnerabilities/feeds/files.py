@@ -89,7 +89,7 @@ def _members(name: str, stream: IO[bytes], depth: int) -> Iterator[Document]:
             if len(members) > MOST_MEMBERS:
                 raise FeedError(name, f"holds over {MOST_MEMBERS} files")
             for member in members:
-                if member.is_dir() or stat.S_ISLNK(member.external_attr >> 16):
+                if member.filename.endswith("/") or stat.S_ISLNK(member.external_attr >> 16):
                     continue
                 if member.file_size > LARGEST:
                     raise FeedError(f"{name}/{member.filename}", f"is over {LARGEST >> 20} MiB")

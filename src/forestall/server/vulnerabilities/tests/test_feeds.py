@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import re
+import tarfile
 import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -67,6 +68,12 @@ NOTICES = """[29 Mar 2023] DSA-5380-1 xorg-server - security update
 \tNOTE: a note
 [18 Apr 2018] DSA-4205-1 jessie end-of-life
 \tNOTE: end of security support for jessie
+"""
+CHANGELOG = """openssl (3.0.15-1~deb12u1) bookworm-security; urgency=medium
+
+  * CVE-2026-0010: a buffer.
+
+ -- Alice <alice@example.org>  Thu, 05 Mar 2026 10:00:00 +0100
 """
 CSAF = {
     "document": {
@@ -234,6 +241,8 @@ SAMPLES: dict[str, str] = {
     "osv": json.dumps(CURL),
     "debian-tracker": json.dumps(TRACKER),
     "debian-notices": NOTICES,
+    "debian-changelog": CHANGELOG,
+    "debian-changelog": "kettle (1.2-3+deb12u2) bookworm-security; urgency=high\n\n  * Fix CVE-2026-0001.\n",
     "csaf": json.dumps(CSAF),
     "hydra": json.dumps(HYDRA),
     "hydra-list": '[{"CVE": "CVE-2024_11255", "severity": "low", "bugzilla": "1", "cvss3_score": "3.7"}]',
@@ -411,7 +420,8 @@ def test_exploited_and_likely():
     assert records_of(SAMPLES["kev-csv"])[0].title == "curl, a fault"
     assert records_of(SAMPLES["epss"]) == records_of(SAMPLES["epss-json"]) == [Likelihood("CVE-2026-0001", 0.97, 0.99)]
     mixed = (
-        "CVE,CVSS3,EPSS,EPSS Percentile,Vendor,Product\nCVE-2026-0001,8.8,0.32,0.96,Haxx,curl\nCVE-2026-0002,,,,Haxx,curl\n"
+        "CVE,CVSS3,EPSS,EPSS Percentile,Vendor,Product\n"
+        "CVE-2026-0001,8.8,0.32,0.96,Haxx,curl\nCVE-2026-0002,,,,Haxx,curl\n"
     )
     found = records_of(mixed)
     assert [one.cve for one in found if isinstance(one, Exploited)] == ["CVE-2026-0001", "CVE-2026-0002"]
@@ -548,7 +558,16 @@ def zipped():
     return into.getvalue()
 
 
-SEEDS.append(zipped())
+def tarred():
+    into = io.BytesIO()
+    with tarfile.open(fileobj=into, mode="w") as archive:
+        member = tarfile.TarInfo("a.json")
+        member.size = len(SAMPLES["osv"])
+        archive.addfile(member, io.BytesIO(SAMPLES["osv"].encode()))
+    return into.getvalue()
+
+
+SEEDS += [zipped(), tarred()]
 SEEDS.append(lzma.compress(SAMPLES["msrc"].encode()))
 
 
