@@ -736,3 +736,32 @@ def _listing(names: Iterable[str], most: int = 5) -> str:
     found = list(names)
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return ", ".join(found[:most]) + more
+
+
+def states_table() -> str:
+    """The states, and what may follow each, as tables for the documents (which a test holds to it)."""
+    lines = ["| state | means |", "|---|---|"]
+    lines += [f"| **{spoken(state)}** | {MEANING[state]} |" for state in State]
+    lines += ["", "| from | to | when |", "|---|---|---|"]
+    lines += [f"| new | {spoken(to)} | {FIRST_BECAUSE[to]} |" for to in FIRST]
+    lines += [f"| {spoken(was)} | {spoken(to)} | {why} |" for was in State for to, why in MOVES[was].items()]
+    return "\n".join(lines)
+
+
+FIRST_BECAUSE: Mapping[State, str] = MappingProxyType(
+    {
+        State.PLANNED: "a scan lists it as pending, and it has a window",
+        State.BLOCKED: "a scan lists it as pending, and something keeps it",
+        State.SKIPPED: "a scan lists it as pending, and it was deferred or excluded before",
+        State.FAILED: "a scan finds that its package manager began it and did not end it",
+        State.INSTALLED: "a run of ours installed it along with others",
+    }
+)
+SPOKEN: Mapping[State, str] = MappingProxyType(
+    {State.PENDING_REBOOT: "installed, pending reboot", State.INSTALLED: "installed, not verified yet"}
+)
+
+
+def spoken(state: State | str) -> str:
+    """A state as people read it."""
+    return SPOKEN.get(State(state), str(state))
