@@ -208,7 +208,7 @@ def _evr(epoch: Any, version: str, release: Any) -> str:
 Row = tuple[str, str, str, str, str, str]
 """Name, version, source, version of the source, architecture, module."""
 
-DPKG_L = re.compile(r"[uirph][ncHUFWti][ R]?\s+(\S+)\s+(\S+)\s+(\S+)(?:\s.*)?")
+DPKG_L = re.compile(r"[uirph][ncHUFWti][ R]? +(\S+) +(\S+) +(\S+)(?: .*)?")
 DPKG_SHOW = re.compile(
     r"(?:[uirph][ncHUFWti][ R]?\t)?([a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?)[\t ]+([0-9]\S*)((?:[\t ]+\S+)*)\s*"
 )

@@ -31,7 +31,7 @@ BRANCHES = {
     "windows 11 version 24h2": "26100",
     "windows 11 version 25h2": "26200",
 }
-BUILD = re.compile(r"(?:[0-9]+\.[0-9]+\.)?([0-9]{4,5})\.([0-9]+)")
+BUILD = re.compile(r"(?:(?:10\.0|6\.[0-3])\.)?([0-9]{4,5})\.([0-9]+)")
 
 
 def split_build(version: str) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ AFTER_THE_END = frozenset({"p", "pl", "patch", "sp", "u", "update", "post", "r",
 
 def key(version: str) -> bytes:
     """The version as bytes that sort as a person would sort it."""
-    out = []
+    out: list[bytes] = []
     last_end = -1
     for found in PIECES.finditer(version.strip()):
         piece = found[0].lower()
@@ -28,8 +28,14 @@ def key(version: str) -> bytes:
         else:
             touching = len(piece) == 1 and found.start() == last_end
             after = piece in AFTER_THE_END or touching
+            _without_zeros(out)
             out.append((LATER if after else WORD) + piece.encode() + b"\x00")
         last_end = found.end()
-    while out and out[-1] == DIGITS + b"\x00":  # 1.0 is 1
-        out.pop()
+    _without_zeros(out)
     return b"".join(out) + END
+
+
+def _without_zeros(out: list[bytes]) -> None:
+    """1.0 is 1, and 1.0-rc1 is 1-rc1."""
+    while out and out[-1] == DIGITS + b"\x00":
+        out.pop()
