@@ -19,12 +19,12 @@ from forestall.server.tickets.models import Ticket
 from forestall.verify import verify_bundle
 
 SYSTEM = Scope.system("test")
-PAGES = ("/", "/devices/", "/checks/", "/tickets/", "/patches/", "/runbooks/", "/jobs/", "/reports/", "/evidence/")
+PAGES = ("/", "/devices/", "/checks/", "/tickets/", "/updates/", "/runbooks/", "/jobs/", "/reports/", "/evidence/")
 OTHER = ("/search?q=web", "/keys", "/styleguide", "/devices/enrol", "/runbooks/free-disk-space/", "/tickets/?show=done")
 EXPECTED = {
     "": "/ is 93",
     "metrics/": "Processor",
-    "updates/": "security",
+    "updates/": "Security archive",
     "software/": "package-0001",
     "services/": "nginx.service",
     "storage/": "/dev/sda1",
@@ -42,7 +42,7 @@ QUERIES = {
     "/devices/": 11,
     "/checks/": 5,
     "/tickets/": 4,
-    "/patches/": 1,
+    "/updates/": 1,
     "/runbooks/": 2,
     "/jobs/": 3,
     "/reports/": 1,

@@ -40,6 +40,7 @@ TABS = (
     ("hours", "Hours & holidays"),
     ("sla", "SLA"),
     ("windows", "Windows"),
+    ("updates", "Updates"),
     ("routing", "Alerts & routing"),
     ("people", "People"),
     ("history", "History"),

@@ -24,7 +24,7 @@ from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Tab, Table
 from forestall.server.console.shell import render_page
 from forestall.server.console.status_words import is_silent, state_in_words
-from forestall.server.console.views import vulnerabilities
+from forestall.server.console.views import deployments, vulnerabilities
 from forestall.server.console.views.checks import check_panel, problems_first
 from forestall.server.console.views.device_tabs import FACTS_TABS, Known
 from forestall.server.console.views.evidence import entries_table
@@ -77,15 +77,19 @@ def device(request: PageRequest, device_id: UUID, tab: str = "") -> HttpResponse
         context |= _metrics(request, found, now)
     elif tab == "vulnerabilities":
         context |= vulnerabilities.device_tab(request, found, now)
+    elif tab == "updates":
+        reported = _facts_tab(request, found, tab, now)
+        context |= reported | deployments.device_tab(request, found, now, known=reported["facts"])
     elif tab == "evidence":
         scope.require(Permission.EVIDENCE_VIEW)
         rows = list(evidence.entries(scope=scope).filter(device_id=found.pk).order_by("-at", "-index")[:EVIDENCE_SHOWN])
         context |= {"table": entries_table(rows, now)}
     else:
         context |= _facts_tab(request, found, tab, now)
+    own_template = tab in {"metrics", "vulnerabilities", "updates", "evidence"}
     return render_page(
         request,
-        f"device_{tab if tab in {'metrics', 'vulnerabilities', 'evidence'} else 'facts' if tab else 'overview'}",
+        f"device_{tab if own_template else 'facts' if tab else 'overview'}",
         context,
         section="devices",
         title=found.name,
