@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forestall.agent.act.context import ActionFailed, Context
-from forestall.agent.act.providers import PROVIDERS, PackageKey, Provider, Wanted
+from forestall.agent.act.providers import FROM_UNCHECKED, PROVIDERS, WOULD_REMOVE, PackageKey, Provider, Wanted
 from forestall.agent.collect.host import Host
 from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.providers import READER_BY_NAME, Reader, Reading
@@ -29,6 +29,7 @@ LONGEST_WAIT_SECONDS = 600.0
 """For another package manager at work."""
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(VERSION_PATTERN)
+_CODE_OF_REASON = {WOULD_REMOVE: "would_remove", FROM_UNCHECKED: "source_untrusted"}
 _MOST_NAMED = 20
 """Packages that a summary names."""
 
@@ -85,9 +86,11 @@ def reading_of(reader: Reader, host: Host) -> Reading:
     return reading
 
 
-def require_finished(reading: Reading) -> None:
-    """ActionFailed ``unfinished`` when an earlier installation was cut short."""
-    if unfinished := reading.provider.unfinished:
+def require_finished(reading: Reading, *, but: Iterable[str] = ()) -> None:
+    """ActionFailed ``unfinished`` when an earlier installation was cut short, of other packages than ``but``."""
+    names = set(but)
+    unfinished = [each for each in reading.provider.unfinished if each.partition(":")[0] not in names]
+    if unfinished:
         raise ActionFailed(
             "unfinished",
             f"{reading.provider.name} has not ended an earlier run ({some(unfinished)}): run repair-packages first",
@@ -209,7 +212,7 @@ def without_impossible(made: Plan, provider: Provider, host: Host, ctx: Context)
     """Leave out what the manager would only do by removing packages, or not at all."""
     for each, why in provider.impossible(made.wanted, host, ctx).items():
         made.wanted.remove(each)
-        code = "would_remove" if why.startswith("would remove") else "unresolvable"
+        code = next((code for start, code in _CODE_OF_REASON.items() if why.startswith(start)), "unresolvable")
         made.left_out.append((str(each), code, why))
 
 

@@ -16,6 +16,7 @@ from forestall.cli.order import allowed_values
 from forestall.cli.sign import runbook_of, statement_of
 from forestall.server.people.scope import Scope
 from forestall.server.runbooks import services
+from forestall.server.runbooks.library import read_library
 from forestall.server.runbooks.models import Job, JobState, OrderRecord, OrderState
 from forestall.server.runbooks.operator import OperatorError, OperatorFolder, operator_init
 from forestall.trust.keys import new_key
@@ -237,7 +238,7 @@ def test_the_folder_is_private_and_made_once(tmp_path):
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [
         "README.txt", "catalogue.key", "operator.key", "root.json", "root.key",
-        "runbooks/free-disk-space-1.json", "runbooks/rerun-backup-1.json", "runbooks/restart-service-1.json",
+        *sorted(f"runbooks/{runbook.slug}-{runbook.version}.json" for runbook in read_library()),
     ]  # fmt: skip
     assert all((folder / name).stat().st_mode & 0o777 == 0o600 for name in files)
     assert "lives off the server" in (folder / "README.txt").read_text().replace("\n", " ")
@@ -253,15 +254,15 @@ def test_a_folder_without_its_catalogue_key_still_signs_jobs(folder):
     (folder / "catalogue.key").unlink()
     (folder / "root.key").unlink()
     bundle = operator_init(folder=folder, now=datetime.now(UTC))
-    assert len(bundle.runbooks) == 3
+    assert len(bundle.runbooks) == len(read_library())
     assert len(OperatorFolder.open(folder).operator_keys()) == 1
 
 
 def test_folders_that_are_none_say_so(tmp_path, folder):
     with pytest.raises(OperatorError, match="forestall operator init"):
         OperatorFolder.open(tmp_path / "absent")
-    with pytest.raises(OperatorError, match="known: free-disk-space, rerun-backup, restart-service"):
-        OperatorFolder.open(folder).runbook_called("reboot")
+    with pytest.raises(OperatorError, match=r"known: free-disk-space, hold-packages, .*restart-service"):
+        OperatorFolder.open(folder).runbook_called("reboot-now")
     (folder / "operator.key").write_text("abc")
     with pytest.raises(OperatorError, match=r"operator\.key cannot be read"):
         OperatorFolder.open(folder).operator_keys()

@@ -24,12 +24,20 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     if ctx.dry_run:
         told = f"would end what {provider.NAME} began: {packages.some(before)}" if before else "nothing is unfinished"
         return StepResult(action=NAME, ok=True, summary=told)
-    output, changed = packages.changing(provider, host, ctx, lambda: provider.repair(host, ctx))
+    why = ""
+    try:
+        output, changed = packages.changing(provider, host, ctx, lambda: provider.repair(host, ctx))
+    except ActionFailed as failed:
+        if failed.code != "repair_failed":
+            raise
+        why, output, changed = f"{failed.sentence}; ", failed.output, failed.packages or ()
     left = reader.read(Notes(host)).provider.unfinished
-    if left:
+    if left or why:
+        what = f"still unfinished: {packages.some(left)}" if left else "nothing is unfinished, yet repairing failed"
         raise ActionFailed(
             "repair_failed",
-            f"still unfinished: {packages.some(left)}; a person must look at these packages",
+            f"{what} ({why}a person must look at these packages; roll-back-packages can bring one back to its older "
+            "version)",
             output=output,
             changed={"packages": len(changed)},
             packages=changed,

@@ -21,7 +21,8 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     provider, reader = packages.manager_of(str(args["manager"]), "roll_back", host)
     asked = packages.asked_versions(str(args["packages"]), argument="packages")
     packages.wait_until_free(host, ctx)
-    packages.require_finished(packages.reading_of(reader, host))
+    # What is unfinished itself may be what is wrong with the newer version.
+    packages.require_finished(packages.reading_of(reader, host), but=[each.name for each in asked])
     there = provider.versions(host, ctx)
     packages.require_installed(asked, there)
     wanted = [

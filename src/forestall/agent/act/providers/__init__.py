@@ -52,6 +52,11 @@ CODES: dict[str, str] = {
 (``program_missing``, ``program_denied``, ``timed_out``) and ``argument_wrong``."""
 
 
+WOULD_REMOVE = "would remove"
+FROM_UNCHECKED = "would come from a source whose signatures are not checked"
+"""How reasons of ``Provider.impossible`` begin that have a code of their own; all others are ``unresolvable``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One package in exactly one version."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.act.programs import Ran, run_program
-from forestall.agent.act.providers import PackageKey, Wanted
+from forestall.agent.act.providers import FROM_UNCHECKED, WOULD_REMOVE, PackageKey, Wanted
 from forestall.agent.collect.host import CommandResult, Host, HostError
 from forestall.agent.collect.notes import complaint
 from forestall.agent.collect.providers import apt as reader
@@ -58,6 +58,7 @@ _CAREFUL = (
 )
 _DPKG_FORMAT = "${db:Status-Status}\t${Package}\t${Architecture}\t${Version}\n"
 _MOST_SINGLE_SIMULATIONS = 200
+_CONFIGURE = ("dpkg", "--force-confdef", "--force-confold", "--configure", "--pending")
 
 _FAILURES: tuple[tuple[str, str], ...] = (
     (r"Could not get lock|Unable to (acquire|lock)|locked by another process", "manager_busy"),
@@ -100,7 +101,9 @@ def impossible(wanted: Sequence[Wanted], host: Host, ctx: Context) -> Mapping[Wa
     if not _why_not(wanted, native, host, ctx):
         return {}
     # Something stands in the way. What a plain upgrade would do goes together; the rest is tried one by one.
-    plain = _look([*_argv(["--simulate", "--with-new-pkgs", "upgrade"], host, ctx)], host).stdout
+    plain = _look(
+        [*_argv(["--simulate", "-o", "Dir::Log::Planner=/dev/null", "--with-new-pkgs", "upgrade"], host, ctx)], host
+    ).stdout
     upgraded = set(re.findall(r"^Inst (\S+) ", plain, re.MULTILINE))
     good = [each for each in wanted if _name(each, native) in upgraded]
     if good and _why_not(good, native, host, ctx):
@@ -124,7 +127,13 @@ def download(wanted: Sequence[Wanted], host: Host, ctx: Context) -> str:
 
 
 def install(wanted: Sequence[Wanted], host: Host, ctx: Context) -> str:
-    return _install([], wanted, host, ctx, else_code="install_failed")
+    try:
+        return _install([], wanted, host, ctx, else_code="install_failed")
+    except ActionFailed as failed:
+        if failed.code == "install_failed" and "Sub-process" in failed.output:
+            # One package that fails stops apt, and leaves others unpacked that could well be configured.
+            failed.output += run_program([*_CONFIGURE], ctx, environment=ENVIRONMENT).output
+        raise
 
 
 def hold(names: Sequence[str], host: Host, ctx: Context) -> str:
@@ -137,25 +146,24 @@ def release(names: Sequence[str], host: Host, ctx: Context) -> str:
 
 def roll_back(wanted: Sequence[Wanted], host: Host, ctx: Context) -> str:
     native = _native(host, ctx)
-    arguments = []
+    arguments: list[Wanted | str] = []
     for each in wanted:
         policy = _look([*_argv(["policy", _name(each, native)], host, ctx, program="apt-cache")], host)
         offered = [version for found in reader.parse_policy(policy.stdout) for version in found.versions]
         if any(version.version == each.version and version.archives for version in offered):
-            arguments.append(f"{_name(each, native)}={each.version}")
+            arguments.append(each)
             continue
         arguments.append(_cached(each, native, host, ctx))
     return _install(["--allow-downgrades"], arguments, host, ctx, else_code="install_failed")
 
 
 def repair(host: Host, ctx: Context) -> str:
-    options = ("--force-confdef", "--force-confold")
-    configured = run_program(["dpkg", *options, "--configure", "--pending"], ctx, environment=ENVIRONMENT)
+    configured = run_program([*_CONFIGURE], ctx, environment=ENVIRONMENT)
     if _code(configured.output, "") == "manager_busy":
         raise ActionFailed("manager_busy", _sentence(configured), output=configured.output)
     # What dpkg could not configure may lack a dependency, or its archive may have to be unpacked anew: apt's part.
     fixed = _apt(["--yes", "--fix-broken", "install"], host, ctx)
-    again = run_program(["dpkg", *options, "--configure", "--pending"], ctx, environment=ENVIRONMENT)
+    again = run_program([*_CONFIGURE], ctx, environment=ENVIRONMENT)
     output = "\n".join(ran.output for ran in (configured, fixed, again) if ran.output)
     if fixed.exit_code != 0 or again.exit_code != 0:
         bad = fixed if fixed.exit_code != 0 else again
@@ -186,7 +194,13 @@ def _install(
 ) -> str:
     native = _native(host, ctx)
     arguments = [each if isinstance(each, str) else f"{_name(each, native)}={each.version}" for each in wanted]
+    downloads_only = "--download-only" in options
+    automatic = set() if downloads_only else set(_look(["apt-mark", "showauto"], host).stdout.split())
     ran = _apt(["--yes", *options, "install", "--", *arguments], host, ctx)
+    names = {_name(each, native) for each in wanted if isinstance(each, Wanted)}
+    if came_along := sorted(names & automatic):
+        # apt takes a package that is named for one that somebody wants, and would never offer to remove it again.
+        run_program(["apt-mark", "auto", "--", *came_along], ctx, environment=ENVIRONMENT)
     if ran.exit_code != 0:
         raise ActionFailed(_code(ran.output, else_code), _sentence(ran), output=ran.output)
     return ran.output
@@ -195,12 +209,16 @@ def _install(
 def _why_not(wanted: Sequence[Wanted], native: str, host: Host, ctx: Context) -> str:
     """Why these cannot be installed together without removing anything; empty: they can."""
     arguments = [f"{_name(each, native)}={each.version}" for each in wanted]
-    command = ["--simulate", "--yes", "-o", "APT::Get::Remove=true", "install", "--", *arguments]
+    # The planner's log is the one file that a simulation would write.
+    options = ["-o", "APT::Get::Remove=true", "-o", "Dir::Log::Planner=/dev/null"]
+    command = ["--simulate", "--yes", *options, "install", "--", *arguments]
     result = _look(_argv(command, host, ctx), host)
     if removed := re.findall(r"^Remv (\S+) ", result.stdout, re.MULTILINE):
-        return f"would remove {', '.join(removed)}"
+        return f"{WOULD_REMOVE} {', '.join(removed)}"
     if result.exit_code != 0:
-        return _sentence(Ran(result.exit_code, result.stdout + result.stderr))
+        why = _sentence(Ran(result.exit_code, result.stdout + result.stderr))
+        unchecked = "was not found" in why and _signed_sources(host, ctx)
+        return f"{FROM_UNCHECKED} ({why})" if unchecked else why
     return ""
 
 
@@ -233,12 +251,16 @@ def _code(output: str, otherwise: str) -> str:
 
 def _sentence(ran: Ran) -> str:
     """The lines in which apt and dpkg complain, one after the other."""
-    lines = [line.strip() for line in ran.output.splitlines()]
-    said = [
-        line
-        for line in lines
-        if line.startswith(("E: ", "dpkg: error", "dpkg: ")) or re.match(r"\S+ : (Depends|Breaks|Conflicts):", line)
-    ]
+    if ran.exit_code < 0:
+        return f"ended by signal {-ran.exit_code} before it was done"
+    said: list[str] = []
+    lines = ran.output.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("dpkg: error processing"):
+            # The reason stands in the next line, indented.
+            said.append(f"{line.rstrip(':')}: {following.strip()}")
+        elif line.startswith(("E: ", "dpkg: ")) or re.match(r" ?\S+ : (Depends|Breaks|Conflicts):", line):
+            said.append(line.strip())
     return "; ".join(dict.fromkeys(said))[:600] or f"ended with {ran.exit_code}"
 
 
