@@ -17,6 +17,8 @@ from forestall.server.loop import HANDLERS
 from forestall.server.metrics.store import Store
 from forestall.server.outbox.services import events_route
 from forestall.server.patching.installing import deployments_deploy
+from forestall.server.patching.obligation_services import obligations_refresh
+from forestall.server.patching.rollouts import rollouts_tick
 from forestall.server.patching.services import deployments_tick
 from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
 from forestall.server.tickets.mail import client_mails_send
@@ -63,6 +65,8 @@ SCHEDULE: tuple[Line, ...] = (
     Line("consider standing orders again", 15, lambda c, now: orders_consider_waiting(now=now)),
     Line("deploy in open windows", 15, lambda c, now: deployments_deploy(now=now)),
     Line("follow deployments", 15, lambda c, now: deployments_tick(now=now)),
+    Line("follow rollouts", 15, lambda c, now: rollouts_tick(now=now)),
+    Line("keep the clocks of obligations", 300, lambda c, now: obligations_refresh(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
     Line("forget what was told and answered long ago", 3600, forget),

@@ -15,6 +15,7 @@ from forestall.server.checks import services as checks
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.models import OutboxEvent
 from forestall.server.outbox.services import Handler
+from forestall.server.patching import rollouts
 from forestall.server.patching import services as patching
 from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
@@ -80,6 +81,18 @@ def deployments_follow_the_run(event: OutboxEvent, now: datetime) -> None:
     patching.deployments_follow_run(job_id=event.subject, now=now)
 
 
+def rollout_follows_the_device(event: OutboxEvent, now: datetime) -> None:
+    rollouts.rollout_follow_device(device_id=event.subject, now=now)
+
+
+def rollout_follows_the_run(event: OutboxEvent, now: datetime) -> None:
+    rollouts.rollout_follow_device(device_id=event.detail["device"], now=now)
+
+
+def rollout_follows_the_check(event: OutboxEvent, now: datetime) -> None:
+    rollouts.rollout_follow_check(change_id=event.subject, now=now)
+
+
 def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
     webhooks.event_tell(event, now)
 
@@ -93,18 +106,22 @@ LOOP: Mapping[Event, tuple[Handler, ...]] = {
         software_is_matched_with_advisories,
     ),
     Event.SAMPLES_CROSSED: (judge_what_rests_on_the_samples,),
-    Event.CHECK_CHANGED: (alert_follows_the_check,),
+    Event.CHECK_CHANGED: (
+        alert_follows_the_check,
+        rollout_follows_the_check,
+    ),
     Event.ALERT_RAISED: (ticket_opens_or_joins,),
     Event.ALERT_CLEARED: (ticket_follows_the_cleared_alert,),
     Event.TICKET_OPENED: (standing_orders_are_considered,),
     Event.JOB_FINISHED: (
         result_is_verified_by_a_fresh_check,
         deployments_follow_the_run,
+        rollout_follows_the_run,
     ),
     Event.TICKET_RESOLVED: (service_report_is_made,),
     Event.WINDOW_PROPOSED: (approvers_are_told_of_the_window,),
     Event.WINDOW_ANSWERED: (desk_is_told_of_the_answer,),
-    Event.DEPLOYMENT_CHANGED: (),
+    Event.DEPLOYMENT_CHANGED: (rollout_follows_the_device,),
     Event.ROLLOUT_CHANGED: (),
     Event.VULNERABILITY_FOUND: (),
     Event.FEED_CHANGED: (),

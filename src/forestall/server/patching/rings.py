@@ -189,16 +189,16 @@ def _spread(devices: Collection[Candidate], seed: str) -> list[Candidate]:
     seen: dict[str, int] = {}
     parts: list[list[Candidate]] = [[], [], [], []]
     for device in sorted(devices, key=key):
-        part = 0 if device.pilot else 1 if device.steady and device.here else 2 if device.here else 3
-        parts[part].append(device)
+        rank = 0 if device.pilot else 1 if device.steady and device.here else 2 if device.here else 3
+        parts[rank].append(device)
     for part in parts:
         strata: dict[tuple[str, ...], list[Candidate]] = {}
         for device in part:
             strata.setdefault(device.groups, []).append(device)
         for queue in strata.values():
             queue.reverse()  # taken from the end
-        given = 0
-        while strata and given < GREEDY:
+        room = GREEDY
+        while strata and room:
             best = min(strata, key=lambda groups: sum(seen.get(one, 0) for one in groups) / (len(groups) or 1))
             device = strata[best].pop()
             if not strata[best]:
@@ -206,15 +206,15 @@ def _spread(devices: Collection[Candidate], seed: str) -> list[Candidate]:
             for one in device.groups:
                 seen[one] = seen.get(one, 0) + 1
             ordered.append(device)
-            given += 1
+            room -= 1
         # In proportion: the k-th of n of a stratum goes to (k + ½) / n of the way, so that every stretch is a sample.
-        rest = [
+        rest: list[tuple[float, bytes, Candidate]] = [
             ((index + 0.5) / len(queue), key(device), device)
             for queue in strata.values()
             for index, device in enumerate(reversed(queue))
         ]
         rest.sort(key=lambda each: each[:2])
-        ordered.extend(device for _, _, device in rest)
+        ordered += [device for _, _, device in rest]
     return ordered
 
 

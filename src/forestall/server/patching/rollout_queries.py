@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.apps import apps
-from django.db.models import QuerySet
+from django.db.models import Case, Count, F, QuerySet, Value, When
 
 from forestall.server.database.binding import everywhere
-from forestall.server.patching.models import Rollout, RolloutDevice, RolloutState, UpdateHold
+from forestall.server.patching.models import HoldOverride, Rollout, RolloutDevice, RolloutRing, RolloutState, UpdateHold
+from forestall.server.patching.rings import needed_healthy, terms_read
 from forestall.server.people.scope import Permission, Scope
 
 _GATE = Scope.system("rollouts")
@@ -124,8 +125,13 @@ def concerns(rollout: Rollout, client_id: UUID) -> bool:
     return not named or str(client_id) in named
 
 
+def title_of(rollout: Rollout) -> str:
+    """What a rollout is called before everybody whose devices are in it. One across clients keeps its name."""
+    return f"rollout “{rollout.name}”" if rollout.client_id is not None else "a rollout across clients"
+
+
 def _in_its_ring(rollout: Rollout, member: tuple[int, str, str] | None) -> Allowed:
-    title = f"rollout “{rollout.name}”"
+    title = title_of(rollout)
     if rollout.state == RolloutState.HALTED:
         return Allowed(ok=False, why=f"{title} was halted")
     if rollout.state == RolloutState.PAUSED:
@@ -142,15 +148,79 @@ def _in_its_ring(rollout: Rollout, member: tuple[int, str, str] | None) -> Allow
 
 def _overrides(holds: list[int]) -> frozenset[tuple[UUID, int]]:
     """(client, hold) of clients that install a held update all the same."""
-    if not holds or "holdoverride" not in apps.get_app_config("patching").models:
+    if not holds:
         return frozenset()
-    overrides = apps.get_model("patching", "HoldOverride").objects.visible_to(_GATE)
-    return frozenset(overrides.filter(hold__in=holds).values_list("client_id", "hold_id"))
+    overrides = HoldOverride.objects.visible_to(_GATE).filter(hold__in=holds)
+    return frozenset(overrides.values_list("client_id", "hold_id"))
 
 
-def by_ring(members: Iterable[RolloutDevice]) -> Mapping[int, list[RolloutDevice]]:
-    """Devices of a rollout by the ring they are in."""
-    found: dict[int, list[RolloutDevice]] = {}
-    for member in members:
-        found.setdefault(member.ring, []).append(member)
+@dataclass(frozen=True, slots=True)
+class RingCount:
+    """One ring of a rollout, counted."""
+
+    ring: RolloutRing
+    soak_minutes: int
+    members: int
+    states: Mapping[str, int]
+    """State of a device → how many of the ring are in it."""
+    needed: int
+    """Healthy devices that it takes before the next ring may begin."""
+
+    @property
+    def touched(self) -> int:
+        return sum(count for state, count in self.states.items() if state not in ("waiting", "left out"))
+
+
+def rollout(*, scope: Scope, number: UUID | str) -> Rollout:
+    """One rollout. Rollout.DoesNotExist when there is none that the scope sees."""
+    return rollouts(scope=scope).get(pk=number)
+
+
+def members(*, scope: Scope, rollout: Rollout) -> QuerySet[RolloutDevice]:
+    """Devices of a rollout that the scope sees, those that went wrong first, then by ring."""
+    found: QuerySet[RolloutDevice] = RolloutDevice.objects.visible_to(scope).filter(rollout=rollout)
+    worst = Case(*(When(state=state, then=Value(rank)) for rank, state in enumerate(WORST_FIRST)), default=Value(9))
+    return found.annotate(rank=worst).select_related("device", "site", "client").order_by("rank", "ring", "pk")
+
+
+WORST_FIRST = ("failed", "silent", "running", "waiting", "left out", "healthy")
+"""States of a device, as a list of devices shows them."""
+
+
+def ring_counts(*, scope: Scope, rollout: Rollout) -> list[RingCount]:
+    """The rings of a rollout with how many devices are in which state: two queries, however many devices.
+
+    Devices of sites that the scope does not see are not counted.
+    """
+    terms = terms_read(rollout.terms)
+    states: dict[int, dict[str, int]] = {}
+    own = RolloutDevice.objects.visible_to(scope).filter(rollout=rollout).order_by()
+    for number, state, count in own.values_list("ring", "state").annotate(count=Count("pk")):
+        states.setdefault(number, {})[state] = count
+    found = []
+    rings = RolloutRing.objects.visible_to(scope).filter(rollout=rollout).order_by("number")
+    for ring, said in zip(rings, terms.rings, strict=True):
+        counted = states.get(ring.number, {})
+        total = sum(counted.values())
+        found.append(
+            RingCount(
+                ring=ring,
+                soak_minutes=said.soak_minutes,
+                members=total,
+                states=counted,
+                needed=needed_healthy(said, total - counted.get("left out", 0)),
+            )
+        )
+    return found
+
+
+def holds(*, scope: Scope) -> QuerySet[UpdateHold]:
+    """Held updates, those that hold first. NotAllowedError without ``device.view`` anywhere."""
+    scope.require(Permission.DEVICE_VIEW)
+    return UpdateHold.objects.order_by(F("ended_at").desc(nulls_first=True), "-since", "-pk")
+
+
+def overrides(*, scope: Scope) -> QuerySet[HoldOverride]:
+    """Clients in scope that install a held update all the same."""
+    found: QuerySet[HoldOverride] = HoldOverride.objects.visible_to(scope).select_related("client", "hold")
     return found
