@@ -60,7 +60,7 @@ class PolicyIn(Schema):
     )
     approval: Literal["automatic", "manual"] = "automatic"
     defer_days: int = Field(0, ge=0, le=90, description="So long after its release an update waits.")
-    terms: TermsModel = TermsModel()
+    terms: TermsModel | None = Field(None, description="Null: the usual ones.")
 
 
 class DecisionOut(Schema):
@@ -111,7 +111,7 @@ def patch_policy_set(request: ApiRequest, body: PolicyIn) -> dict[str, Any]:
     return _policy(
         planning.policy_set(
             scope=scope, client=client, site=site, choose=body.choose, approval=body.approval,
-            defer_days=body.defer_days, terms=body.terms.model_dump(), now=now,
+            defer_days=body.defer_days, terms={} if body.terms is None else body.terms.model_dump(), now=now,
         )
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from forestall.server.console.views.clients import client_page
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import Device
 from forestall.server.patching import installing, planning, queries
+from forestall.server.patching.deciding import decision_covers
 from forestall.server.patching.models import Deployment, PatchPolicy, UpdateDecision
 from forestall.server.patching.policies import Terms, read_terms
 from forestall.server.patching.rules import IN_PLACE, MEANING, WAITING, State, spoken
@@ -33,6 +34,7 @@ from forestall.server.runbooks.models import JobState
 
 A_PAGE = 100
 METHODS = ("GET", "HEAD", "POST")
+CHOICES: dict[str, installing.Choice] = {"security": "security", "all": "all", "chosen": "chosen"}
 LOOKS = {
     State.VERIFIED: "pass",
     State.INSTALLED: "info",
@@ -162,10 +164,10 @@ def deploy_now(request: PageRequest, device_id: UUID) -> HttpResponse:
     """Prepare the run that installs now; then to the run, which says what is missing."""
     scope = request.scope
     device = inventory.devices(scope=scope).get(pk=device_id)
-    choose = request.POST.get("choose", "security")
+    choose = CHOICES.get(request.POST.get("choose", "security"))
     package = request.POST.get("package", "")
     back = f"/devices/{device.pk}/updates/"
-    if choose not in ("security", "all", "chosen"):
+    if choose is None:
         raise Http404
     try:
         begun = installing.deploy_now(
@@ -256,7 +258,7 @@ def deployment(request: PageRequest, deployment_id: int) -> HttpResponse:
     held = [
         one
         for one in queries.in_force(queries.decisions(scope=scope).filter(client=found.client_id), now=now)
-        if planning.decision_covers(one, found)
+        if decision_covers(one, found)
     ]
     context = {
         "crumbs": format_html(
