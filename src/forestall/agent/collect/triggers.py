@@ -10,6 +10,15 @@ from collections.abc import Iterable
 
 from forestall.agent.collect.host import Host, HostError
 
+_DATABASES = (
+    "/var/lib/dpkg/status",
+    *("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    *("/var/lib/pacman/local", "/lib/apk/db/installed"),
+    *("/var/lib/flatpak/app", "/var/lib/flatpak/repo/config", "/var/lib/snapd/snaps"),
+    *("/usr/local/lib/node_modules", "/usr/lib/node_modules"),
+)
+"""What changes when packages are installed or removed: of every package manager that is read."""
+
 
 def never(_host: Host) -> str:
     """For documents whose changes only time brings to light."""

@@ -43,13 +43,17 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
         result = StepResult(action=NAME, ok=True, summary=f"nothing to install{left}", packages=())
         return packages.end_chosen(NAME, result, made, strict=choose == "chosen")
     output, changed = packages.changing(provider, host, ctx, lambda: provider.install(made.wanted, host, ctx))
-    for each in made.wanted:
-        if getattr(provider, "EFFECTIVE_AFTER_START", False):
-            continue  # firmware is placed now, and its version shows after the start: a later scan tells
+    # Firmware is placed now, and its version only shows after the start: a later scan tells.
+    later = getattr(provider, "EFFECTIVE_AFTER_START", False)
+    for each in [] if later else made.wanted:
         if not any(change.name == each.name and change.after == each.version for change in changed):
             # A manager that ends well and has not done it: seen with an "ok" that only meant "not forbidden".
             made.left_out.append((str(each), "install_failed", f"{provider.NAME} ended well without installing it"))
     words = packages.change_words(changed)
+    if later and len(changed) < len(made.wanted):
+        words = (
+            f"{words}; placed, and counts after the next start: {packages.some([str(each) for each in made.wanted])}"
+        )
     result = StepResult(
         action=NAME,
         ok=True,

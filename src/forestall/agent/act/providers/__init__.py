@@ -126,7 +126,7 @@ class Provider(Protocol):
         """End what was begun and cut short. ``repair``. The caller looks afterwards what is still unfinished."""
 
 
-_NAMES: tuple[str, ...] = ("apt", "dnf", "zypper", "pacman")
+_NAMES: tuple[str, ...] = ("apt", "dnf", "zypper", "pacman", "apk", "flatpak", "snap", "fwupd")
 """Modules of this package."""
 
 PROVIDERS: dict[str, Provider] = {name: import_module(f"{__name__}.{name}") for name in _NAMES}

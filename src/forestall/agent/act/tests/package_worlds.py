@@ -303,6 +303,59 @@ class PacmanWorld(World):
         return (self.root / f"opt/{name}/version").read_text().strip()
 
 
+class FlatpakWorld(World):
+    """A remote with one application and its runtime, and a system installation of its own."""
+
+    NEEDS = ("flatpak", "ostree", "gpg")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.address = self.serve()
+        place = self.root / "var/lib/flatpak"
+        place.mkdir(parents=True)
+        self.wrap(
+            "flatpak",
+            f"export HOME={self.home} FLATPAK_SYSTEM_DIR={place} XDG_CACHE_HOME={self.home}/cache\n"
+            'exec /usr/bin/flatpak "$@"',
+        )
+        self.run(["ostree", f"--repo={self.repository}", "init", "--mode=archive"])
+        (self.folder / "runtime/usr").mkdir(parents=True)
+        (self.folder / "runtime/files").mkdir()
+        (self.folder / "runtime/metadata").write_text(
+            "[Runtime]\nname=org.contoso.Platform\nruntime=org.contoso.Platform/x86_64/1\n"
+        )
+        self._export("-r", str(self.folder / "runtime"), "1")
+
+    def publish(self, text: str) -> None:
+        """The application anew, with other contents."""
+        place = self.folder / "notes"
+        for each in ("files", "export"):
+            (place / each).mkdir(parents=True, exist_ok=True)
+        (place / "metadata").write_text(
+            "[Application]\nname=org.contoso.Notes\nruntime=org.contoso.Platform/x86_64/1\n"
+            "sdk=org.contoso.Sdk/x86_64/1\ncommand=notes\n"
+        )
+        (place / "files/text").write_text(text)
+        self._export(str(place), "stable")
+
+    def remote(self, *, checked: bool) -> None:
+        how = f"--gpg-import={self.key}" if checked else "--no-gpg-verify"
+        self.flatpak("remote-add", "--system", how, "contoso", self.address)
+
+    def flatpak(self, *arguments: str) -> str:
+        return self.run([str(self.programs / "flatpak"), *arguments])
+
+    def _export(self, *arguments: str) -> None:
+        *options, place, branch = arguments
+        signing = [f"--gpg-sign={SIGNER}", f"--gpg-homedir={self.keys}"]
+        self.run(["flatpak", "build-export", "--arch=x86_64", *options, *signing, str(self.repository), place, branch])
+        self.run(["flatpak", "build-update-repo", *signing, str(self.repository)])
+
+    def text_on_disk(self) -> str:
+        (found,) = (self.root / "var/lib/flatpak/app/org.contoso.Notes").glob("current/active/files/text")
+        return found.read_text()
+
+
 def missing(world: type[World]) -> str:
     """Why the world cannot be built here; empty: it can."""
     if os.geteuid() != 0:

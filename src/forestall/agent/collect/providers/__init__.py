@@ -53,7 +53,10 @@ class Reader(Protocol):
         """
 
 
-_NAMES: tuple[str, ...] = ("apt", "dnf", "zypper", "pacman", "apk")
+_NAMES: tuple[str, ...] = (
+    *("apt", "dnf", "zypper", "pacman", "apk", "windows_update", "softwareupdate"),
+    *("flatpak", "snap", "winget", "homebrew", "fwupd", "pip", "npm"),
+)
 """Modules of this package, in order."""
 
 READERS: tuple[Reader, ...] = tuple(import_module(f"{__name__}.{name}") for name in _NAMES)
