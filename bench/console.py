@@ -68,7 +68,7 @@ def measure(devices: int, runs: int) -> list[dict[str, float | int | str]]:
     device = f"/devices/{fleet.devices[0].pk}/"
     ticket = tickets_open(scope=Scope.system("bench")).order_by("number").values_list("number", flat=True)[0]
     pages = [
-        "/", "/devices/", "/checks/", "/tickets/", f"/tickets/{ticket}/", "/patches/", "/runbooks/", "/jobs/",
+        "/", "/devices/", "/checks/", "/tickets/", f"/tickets/{ticket}/", "/updates/", "/runbooks/", "/jobs/",
         "/evidence/", "/reports/", device, *(f"{device}{tab}/" for tab in tabs()),
     ]  # fmt: skip
     rows: list[dict[str, float | int | str]] = []

@@ -121,3 +121,14 @@ def by_device(found: Any, now: datetime) -> Any:
 def by_obligation(found: Any, now: datetime) -> Any:
     """One row for each obligation that binds any of them; the empty slug: none does."""
     return found.order_by().values("bound_by").annotate(**counted(now)).order_by("bound_by")
+
+
+def missed_windows(*, scope: Scope, now: datetime) -> list[dict[str, Any]]:
+    """For each obligation, what waits beyond its next window, the earliest deadline first. One question."""
+    found: Any = waiting(scope=scope, asked=Asked(show="misses"), now=now)
+    rows = (
+        found.order_by()
+        .values("bound_by")
+        .annotate(updates=Count("pk"), devices=Count("device", distinct=True), earliest=Min("due_at"))
+    )
+    return sorted(rows, key=lambda row: row["earliest"])

@@ -393,7 +393,7 @@ def pages_of(world: Infected) -> list[str]:
         "/evidence/",
         "/jobs/",
         "/runbooks/",
-        "/patches/",
+        "/updates/",
         "/reports/",
         "/routing/",
         "/sla/",

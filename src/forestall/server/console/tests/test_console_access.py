@@ -78,7 +78,7 @@ def test_a_foreign_thing_and_no_thing_are_the_same_bytes(bob, fleet):
 def test_lists_show_a_technician_nothing_of_other_sites(bob, fleet):
     own = {device.name for device in fleet.devices if device.site_id == fleet.sites[0].pk}
     foreign = {device.name for device in fleet.devices} - own
-    for address in ("/", "/devices/", "/checks/", "/tickets/", "/patches/", "/evidence/", "/search?q=0"):
+    for address in ("/", "/devices/", "/checks/", "/tickets/", "/updates/", "/evidence/", "/search?q=0"):
         html = bob.get(address).content.decode()
         assert not [name for name in foreign if name in html], address
     assert all(name in bob.get("/devices/").content.decode() for name in own)

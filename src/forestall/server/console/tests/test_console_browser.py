@@ -93,7 +93,7 @@ def all_pages(fleet) -> list[str]:
     )  # fmt: skip
     tabs = ("", "metrics/", "updates/", "software/", "services/", "storage/", "access/", "backups/", "evidence/")
     return [
-        "/", "/devices/", "/checks/", "/tickets/", "/patches/", "/runbooks/", "/runbooks/free-disk-space/", "/jobs/",
+        "/", "/devices/", "/checks/", "/tickets/", "/updates/", "/runbooks/", "/runbooks/free-disk-space/", "/jobs/",
         "/evidence/", "/reports/", "/devices/enrol", "/search?q=web", "/keys", "/styleguide", f"/tickets/{ticket}/",
         f"/jobs/{job.pk}/",
         *(f"/devices/{device}/{tab}" for tab in tabs),
@@ -139,7 +139,7 @@ def test_the_keyboard_goes_everywhere(visit, fleet):
         ("d", "/devices/"),
         ("c", "/checks/"),
         ("k", "/tickets/"),
-        ("p", "/patches/"),
+        ("p", "/updates/"),
         ("e", "/evidence/"),
         ("t", "/"),
     ):

@@ -19,7 +19,8 @@ from forestall.server.tickets.models import Ticket
 from forestall.verify import verify_bundle
 
 SYSTEM = Scope.system("test")
-PAGES = ("/", "/devices/", "/checks/", "/tickets/", "/updates/", "/runbooks/", "/jobs/", "/reports/", "/evidence/")
+PAGES = ("/", "/devices/", "/checks/", "/tickets/", "/updates/", "/runbooks/", "/jobs/", "/reports/", "/evidence/",
+         "/vulnerabilities/", "/vulnerabilities/feeds/")
 OTHER = ("/search?q=web", "/keys", "/styleguide", "/devices/enrol", "/runbooks/free-disk-space/", "/tickets/?show=done")
 EXPECTED = {
     "": "/ is 93",
@@ -30,6 +31,7 @@ EXPECTED = {
     "storage/": "/dev/sda1",
     "access/": "group sudo",
     "backups/": "/srv/backup/nightly",
+    "vulnerabilities/": "No feed of advisories yet",
     "evidence/": "Alert raised",
 }
 """Tab of a device → something that only its facts can have put there."""
@@ -38,15 +40,17 @@ TABS = tuple(EXPECTED)
 QUERIES = {
     # The page's own, besides those for session, its line on the list, person, second factor and roles. More is a
     # defect, fewer is news: write it here.
-    "/": 12,
+    "/": 13,
     "/devices/": 11,
     "/checks/": 5,
     "/tickets/": 4,
-    "/updates/": 1,
+    "/updates/": 6,
     "/runbooks/": 2,
     "/jobs/": 3,
     "/reports/": 1,
     "/evidence/": 5,
+    "/vulnerabilities/": 9,
+    "/vulnerabilities/feeds/": 1,
     "device": 10,
     "ticket": 25,
 }

@@ -27,6 +27,8 @@ from forestall.server.console.shell import render_page
 from forestall.server.console.status_words import SILENT_AFTER
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import Device, DeviceStatus
+from forestall.server.patching import pending as pending_updates
+from forestall.server.patching.obligations import BUILT_IN
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.people.voice import is_staff
 from forestall.server.runbooks import queries as runbooks
@@ -91,7 +93,10 @@ def today(request: PageRequest) -> HttpResponse:
         "needs": needs[:QUEUE_SHOWN],
         "needs_total": len(needs),
         "needs_more": len(needs) - QUEUE_SHOWN,
-        "soon": [_soon_line(check, now) for check in soon[:LINES_SHOWN]],
+        "soon": [
+            *(_missed_lines(scope, now) if can_see else []),
+            *(_soon_line(check, now) for check in soon[:LINES_SHOWN]),
+        ],
         "done": done,
         "unseen": unseen[:LINES_SHOWN],
         "unseen_more": len(unseen) - LINES_SHOWN,
@@ -231,6 +236,26 @@ def _soon_line(check: Check, now: datetime) -> Line:
         ),
         tail=parts.status(check.status),
     )
+
+
+def _missed_lines(scope: Scope, now: datetime) -> list[Line]:
+    """Updates whose next window misses their deadline, one line for each obligation, the earliest deadline first."""
+    rows = pending_updates.missed_windows(scope=scope, now=now)
+    return [
+        Line(
+            lead=parts.moment(row["earliest"], now),
+            text=format_html(
+                '<a href="/updates/?by=each&show=misses&obligation={}">The next window misses the deadline of {}</a> '
+                'on {}. <span class="muted">{}</span>',
+                row["bound_by"],
+                words.plural(row["updates"], "update"),
+                words.plural(row["devices"], "device"),
+                BUILT_IN[row["bound_by"]].title if row["bound_by"] in BUILT_IN else row["bound_by"],
+            ),
+            tail=parts.status(Status.WARN, "misses its deadline"),
+        )
+        for row in rows
+    ]
 
 
 def _done(scope: Scope, now: datetime) -> list[Line]:
