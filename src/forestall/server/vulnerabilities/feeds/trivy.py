@@ -16,7 +16,7 @@ from forestall.server.vulnerabilities.feeds.records import Advisory, Affected, R
 LEVELS = ("", "low", "medium", "high", "critical")
 NOT_AFFECTED = 1
 LANGUAGE_WORDS = {"pip": "pypi", "rubygems": "gem", "go": "golang", "erlang": "hex"}
-CONSTRAINT = re.compile(r"(>=|<=|>|<|=)?\s*v?([^\s,<>=|]+)")
+CONSTRAINT = re.compile(r"(>=|<=|>|<|=)?\s*([^\s,<>=|]+)")
 INTERVAL = re.compile(r"([\[(])\s*([^,\[\]()]*)\s*(?:,\s*([^,\[\]()]*)\s*)?([\])])")
 
 

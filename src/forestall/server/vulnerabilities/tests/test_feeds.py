@@ -242,7 +242,6 @@ SAMPLES: dict[str, str] = {
     "debian-tracker": json.dumps(TRACKER),
     "debian-notices": NOTICES,
     "debian-changelog": CHANGELOG,
-    "debian-changelog": "kettle (1.2-3+deb12u2) bookworm-security; urgency=high\n\n  * Fix CVE-2026-0001.\n",
     "csaf": json.dumps(CSAF),
     "hydra": json.dumps(HYDRA),
     "hydra-list": '[{"CVE": "CVE-2024_11255", "severity": "low", "bugzilla": "1", "cvss3_score": "3.7"}]',
