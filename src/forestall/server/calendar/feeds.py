@@ -7,8 +7,10 @@ import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Q
+from django.http import HttpRequest
 
 from forestall.server.calendar import queries
 from forestall.server.calendar.blackouts import closed_times
@@ -108,6 +110,13 @@ def feed_of(*, secret: str, now: datetime) -> CalendarFeed | None:
 def feed_scope(*, feed: CalendarFeed, now: datetime) -> Scope:
     """What the address shows at this moment: what its person may see now, cut down to what it was made for."""
     return scope_of(feed.person, now=now).narrowed(place=_place(feed.client, feed.site))
+
+
+def feed_address(request: HttpRequest, secret: str) -> str:
+    """The address that another program is given."""
+    path = f"/calendar/feed/{secret}.ics"
+    public: str | None = getattr(settings, "PUBLIC_URL", None)
+    return f"{public}{path}" if public else request.build_absolute_uri(path)
 
 
 # --- what stands in a calendar --------------------------------------------------------------------------------

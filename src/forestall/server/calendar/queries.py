@@ -281,10 +281,19 @@ MOST_UPCOMING = 500
 """So many times of one window at most: a daily one for more than a year."""
 
 
-def upcoming(*, windows: Iterable[MaintenanceWindow], since: datetime, until: datetime) -> list[Upcoming]:
-    """Every time these windows (loaded with site and client) are open between two instants, the earliest first."""
+def upcoming(
+    *,
+    windows: Iterable[MaintenanceWindow],
+    since: datetime,
+    until: datetime,
+    rules: Mapping[int, Window] | None = None,
+) -> list[Upcoming]:
+    """Every time these windows (loaded with site and client) are open between two instants, the earliest first.
+
+    ``rules``: what ``window_rules`` says of them, where it was asked already.
+    """
     rows = list(windows)
-    rules = window_rules(rows)
+    rules = window_rules(rows) if rules is None else rules
     found = [
         Upcoming(window=window, occurrence=occurrence)
         for window in rows
@@ -301,10 +310,16 @@ class Shut:
     fate: Fate
 
 
-def kept_shut(*, windows: Iterable[MaintenanceWindow], since: datetime, until: datetime) -> list[Shut]:
+def kept_shut(
+    *,
+    windows: Iterable[MaintenanceWindow],
+    since: datetime,
+    until: datetime,
+    rules: Mapping[int, Window] | None = None,
+) -> list[Shut]:
     """Every time between two instants that a blackout takes from these windows, or cuts, the earliest first."""
     rows = list(windows)
-    rules = window_rules(rows)
+    rules = window_rules(rows) if rules is None else rules
     found = [
         Shut(window=window, fate=fate)
         for window in rows

@@ -63,9 +63,20 @@ FORMS: dict[str, dict[str, str]] = {
     "group_change": {"name": "x"},
     "asset": {"name": "x", "role": "server"},
     "window": {"act": "end"},
+    "blackout_new": {
+        "place": "site:{site_id}",
+        "why": "x",
+        "starts_on": "2026-12-24",
+        "starts_at": "00:00",
+        "ends_on": "2026-12-25",
+        "ends_at": "00:00",
+    },
+    "update": {"act": "approve"},
+    "updates_act": {"pick": "apt|openssl|1", "act": "approve"},
+    "obligations": {"client": "{client_id}", "slug": "contract", "what": "hours", "number": "24", "reason": "because"},
     "vulnerability_mark": {"place": "device:{device_id}", "mark": "false_positive", "reason": "because"},
 }
-ONES_OWN = frozenset({"own_token_revoke", "account_session_end"})
+ONES_OWN = frozenset({"own_token_revoke", "account_session_end", "calendar_feed_revoke"})
 """Pages that know one's own things alone, whatever one's roles."""
 WHOLE_INSTALLATION = frozenset(
     {"client_new", "routing", "role_factor", "role_new", "role_change", "vulnerability_feed_import"}

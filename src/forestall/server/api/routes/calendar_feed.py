@@ -20,6 +20,7 @@ from forestall.server.api.routes.devices import Named
 from forestall.server.api.routing import SIGNED_IN, ApiRequest, Routes
 from forestall.server.api.schema import Schema
 from forestall.server.calendar import feeds, queries, services
+from forestall.server.calendar.ics import calendar_file
 from forestall.server.calendar.models import Blackout, CalendarFeed, WindowLimit
 from forestall.server.calendar.queries import blackout_rule
 from forestall.server.calendar.recurrence import blackout_words
@@ -197,7 +198,7 @@ def calendar_feed_create(request: ApiRequest, body: FeedIn) -> tuple[int, dict[s
         scope=request.scope,
         now=current_time(),
     )
-    return 201, {**_feed(made), "address": feed_address(request, secret)}
+    return 201, {**_feed(made), "address": feeds.feed_address(request, secret)}
 
 
 @router.delete("/calendar-feeds/{feed_id}", allow=SIGNED_IN, summary="Revoke an address of your calendar")
@@ -215,14 +216,7 @@ def calendar_feed_revoke(request: ApiRequest, feed_id: int) -> tuple[int, None]:
 )
 def calendar_download(request: ApiRequest) -> HttpResponse:
     entries = feeds.calendar_entries(scope=request.scope, permission=Permission.DEVICE_VIEW, now=current_time())
-    return _file(feeds.calendar_file(entries, name="Forestall"))
-
-
-def feed_address(request: HttpRequest, secret: str) -> str:
-    """The address that another program is given."""
-    path = f"/calendar/feed/{secret}.ics"
-    public: str | None = getattr(settings, "PUBLIC_URL", None)
-    return f"{public}{path}" if public else request.build_absolute_uri(path)
+    return _file(calendar_file(entries, name="Forestall"))
 
 
 def _where(scope: Scope, client: UUID | None, site: UUID | None) -> tuple[Client | None, Site | None]:

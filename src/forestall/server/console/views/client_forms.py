@@ -10,7 +10,15 @@ from typing import Any
 from django import forms
 
 from forestall.server.alerts.routes import LONGEST_ADDRESS
-from forestall.server.calendar.recurrence import DAY_CODES, ORDINALS, Recurrence, Repeat
+from forestall.server.calendar.recurrence import (
+    DAY_CODES,
+    LAST_DAY_OF_EVERY_MONTH,
+    MOST_DAYS_AFTER,
+    MOST_INTERVAL,
+    ORDINALS,
+    Recurrence,
+    Repeat,
+)
 from forestall.server.calendar.rules import WEEKDAYS, Week
 from forestall.server.checks.kinds import CHECK_KINDS
 from forestall.server.checks.result import Risk
@@ -335,6 +343,18 @@ class WindowForm(PlainForm):
         coerce=int,
         choices=[(number, word) for number, word in ORDINALS.items()],
     )
+    after = forms.IntegerField(
+        label="Days after Patch Tuesday", required=False, min_value=0, max_value=MOST_DAYS_AFTER,
+        help_text="Patch Tuesday is the second one of a month: 0 is that day, 3 the Friday after it.",
+    )  # fmt: skip
+    day = forms.IntegerField(
+        label="Day of the month", required=False, min_value=1, max_value=LAST_DAY_OF_EVERY_MONTH,
+        help_text="For “on a day of the month”: 1 to 28.",
+    )  # fmt: skip
+    every = forms.IntegerField(
+        label="Every so many", required=False, min_value=1, max_value=MOST_INTERVAL,
+        help_text="Days, weeks or months: 2 with “every week” is every second one, 3 with a month once a quarter.",
+    )  # fmt: skip
     until = forms.DateField(
         label="Until", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         help_text="Last day; empty: without end.",
@@ -346,8 +366,15 @@ class WindowForm(PlainForm):
         label="Notice, in hours",
         min_value=0,
         initial=48,
-        help_text="How long before its first time the client is to know.",
+        help_text="So long before each time the client's people get a mail, and again when it moves. 0: none.",
     )
+    notice_first_only = forms.BooleanField(
+        label="Notice of the first time alone", required=False, help_text="Of one that repeats."
+    )
+    catch_up_hours = forms.IntegerField(
+        label="Make up for it within, in hours", min_value=0, initial=0, required=False,
+        help_text="A device that was away then may still be worked on so long after. 0: it waits for the next time.",
+    )  # fmt: skip
     needs_approval = forms.BooleanField(
         label="The client approves it first",
         required=False,
@@ -380,7 +407,20 @@ class WindowForm(PlainForm):
             nth=asked["nth"] or 1,
             until=asked["until"],
             rule=asked["rule"],
+            every=asked["every"] or 1,
+            after=asked["after"] or 0,
+            day=asked["day"] or 1,
         )
+
+    def more(self) -> dict[str, Any]:
+        """What is said of notice, of what was missed, and of approval."""
+        asked = self.cleaned_data
+        return {
+            "notice_hours": asked["notice_hours"],
+            "notice_first_only": asked["notice_first_only"],
+            "catch_up_hours": asked["catch_up_hours"] or 0,
+            "needs_approval": asked["needs_approval"],
+        }
 
 
 def recurrence_initial(rule: str) -> dict[str, Any]:
@@ -392,12 +432,35 @@ def recurrence_initial(rule: str) -> dict[str, Any]:
         "nth": read.nth,
         "until": read.until,
         "rule": read.rule,
+        "every": read.every,
+        "after": read.after if read.repeat is Repeat.PATCH_TUESDAY else None,
+        "day": read.day if read.repeat is Repeat.MONTH_DAY else None,
     }
 
 
 def next_sunday(today: date) -> date:
     """The day a new window is offered for."""
     return date.fromordinal(today.toordinal() + (6 - today.weekday()) % 7 or today.toordinal() + 7)
+
+
+class BlackoutForm(PlainForm):
+    place = forms.ChoiceField(label="Where", required=False)
+    why = forms.CharField(label="Why", max_length=200, help_text="Shown wherever a window stays shut, to clients too.")
+    starts_on = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    starts_at = forms.CharField(
+        label="At", max_length=5, initial="00:00", widget=forms.TextInput(attrs={"type": "time"}),
+        help_text="On the wall clock of each site.",
+    )  # fmt: skip
+    ends_on = forms.DateField(label="Until", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    ends_at = forms.CharField(
+        label="At", max_length=5, initial="00:00", widget=forms.TextInput(attrs={"type": "time"}),
+        help_text="From then on windows open again.",
+    )  # fmt: skip
+    yearly = forms.BooleanField(label="The same days every year", required=False)
+
+    def __init__(self, data: Any = None, *, places: Iterable[tuple[str, str]]) -> None:
+        super().__init__(data, name="blackout")
+        self.fields["place"].choices = list(places)  # type: ignore[attr-defined]
 
 
 # --- routes and rules -----------------------------------------------------------------------------------------

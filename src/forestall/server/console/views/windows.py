@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,9 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from forestall.server.calendar import queries, services
-from forestall.server.calendar.models import MaintenanceWindow
-from forestall.server.calendar.queries import Upcoming, window_rule
-from forestall.server.calendar.recurrence import clock_change_notes, overlaps, recurrence_words
+from forestall.server.calendar.models import MaintenanceWindow, WindowNotice
+from forestall.server.calendar.queries import Upcoming, window_rule, window_rules
+from forestall.server.calendar.recurrence import blackout_notes, clock_change_notes, overlaps, recurrence_words
 from forestall.server.calendar.rules import CalendarError
 from forestall.server.calendar.windows import Window, next_window, window_counts
 from forestall.server.clients import queries as clients
@@ -44,6 +44,8 @@ SPANS = [("", "14 days"), ("30", "30 days"), ("90", "90 days")]
 MOST_SHOWN = 200
 UPCOMING_SHOWN = 8
 METHODS = ("GET", "HEAD", "POST")
+_READ = Scope.system("console")
+"""For what belongs to a window that the reader was allowed to load."""
 
 
 @page(permission=Permission.DEVICE_VIEW)
@@ -57,7 +59,8 @@ def windows(request: PageRequest) -> HttpResponse:
     listed = list(found.order_by("site__client__name", "site__name", "name"))
     asked = request.GET.get("days", "")
     ahead = min(max(int(asked), 1), MOST_AHEAD_DAYS) if asked.isdecimal() and len(asked) < 4 else AHEAD_DAYS
-    times = queries.upcoming(windows=listed, since=now, until=now + timedelta(days=ahead))
+    rules = window_rules(listed)
+    times = queries.upcoming(windows=listed, since=now, until=now + timedelta(days=ahead), rules=rules)
     choices = [("", "All clients"), *((str(pk), name) for pk, name in _clients(scope))]
     context: dict[str, Any] = {
         "sentence": _agenda_in_words(times, now, ahead),
@@ -69,7 +72,7 @@ def windows(request: PageRequest) -> HttpResponse:
         ),
         "agenda": agenda_table(times[:MOST_SHOWN], now, scope),
         "more": max(len(times) - MOST_SHOWN, 0),
-        "table": windows_table(listed, now, scope),
+        "table": windows_table(listed, now, scope, rules=rules),
         "ahead": ahead,
     }
     if scope.may(Permission.WINDOW_CHANGE):
@@ -186,6 +189,8 @@ def _local_span(one: Upcoming, now: datetime, *, with_day: bool) -> parts.Html:
     start, end = one.occurrence.start.astimezone(zone), one.occurrence.end.astimezone(zone)
     until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%a %H:%M}"
     tag: parts.Html = parts.tag("open now", "accent") if one.occurrence.start <= now else ""
+    if one.occurrence.cut:
+        tag = format_html("{} {}", tag, parts.tag(f"cut: {one.occurrence.cut}", "warn"))
     if not counts(one.window):
         tag = parts.tag("declined" if one.window.answer else "proposed", "warn")
     return parts.text(
@@ -209,9 +214,14 @@ def where_words(window: MaintenanceWindow, names: dict[UUID, str], *, with_clien
 
 
 def windows_table(
-    found: Sequence[MaintenanceWindow], now: datetime, scope: Scope, *, with_client: bool = True
+    found: Sequence[MaintenanceWindow],
+    now: datetime,
+    scope: Scope,
+    *,
+    with_client: bool = True,
+    rules: Mapping[int, Window] | None = None,
 ) -> Table:
-    names = _device_names(scope, found)
+    names, rules = _device_names(scope, found), window_rules(found) if rules is None else rules
     return Table(
         caption="Windows",
         columns=[
@@ -228,7 +238,7 @@ def windows_table(
                     parts.link(f"/windows/{one.pk}/", one.name, one.purpose),
                     when_words(one),
                     where_words(one, names, with_client=with_client),
-                    _next(one, now),
+                    _next(one, rules[one.pk], now),
                     one.created_by,
                 ],
             )
@@ -244,8 +254,8 @@ def when_words(window: MaintenanceWindow) -> parts.Html:
     return parts.text(f"{rule[:1].upper()}{rule[1:]} from {window.starts_at:%H:%M}", f"for {span(window.minutes * 60)}")
 
 
-def _next(window: MaintenanceWindow, now: datetime) -> parts.Html:
-    upcoming = next_window([window_rule(window)], now)
+def _next(window: MaintenanceWindow, rule: Window, now: datetime) -> parts.Html:
+    upcoming = next_window([rule], now)
     if upcoming is None:
         return parts.none("its rule has no further time", "never again")
     return parts.exact_moment(upcoming.start, words.clock_time(upcoming.start, now, window.site.zone))
@@ -269,6 +279,7 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
         "name": found.name, "purpose": found.purpose, "starts_on": found.starts_on,
         "starts_at": f"{found.starts_at:%H:%M}", "length": span(found.minutes * 60),
         "notice_hours": found.notice_hours, "needs_approval": found.needs_approval,
+        "notice_first_only": found.notice_first_only, "catch_up_hours": found.catch_up_hours,
         **recurrence_initial(found.rrule),
     }  # fmt: skip
     form = WindowForm(request.POST if act == "keep" else None, sites=[], initial=initial, fixed=True)
@@ -278,7 +289,7 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
             services.window_change(
                 window=found, name=asked["name"], purpose=asked["purpose"], starts_on=asked["starts_on"],
                 starts_at=asked["starts_at"], minutes=_minutes(asked["length"]), rrule=form.recurrence().rrule(),
-                notice_hours=asked["notice_hours"], needs_approval=asked["needs_approval"], scope=scope, now=now,
+                scope=scope, now=now, **form.more(),
             )  # fmt: skip
         except CalendarError as refusal:
             form.refuse(refusal)
@@ -300,7 +311,13 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
             Fact("Time zone", found.site.zone),
             Fact("Rule", format_html("<code>{}</code>", found.rrule) if found.rrule else "once"),
             Fact("Lasts", span(found.minutes * 60)),
-            Fact("Notice", f"{found.notice_hours} h" if found.notice_hours else parts.none("no notice is promised")),
+            Fact("Notice", _notice_words(found, now)),
+            Fact(
+                "When a device misses it",
+                f"made up for within {span(found.catch_up_hours * 3600)}"
+                if found.catch_up_hours
+                else "waits for the next time",
+            ),
             Fact("Client's answer", answer_words(found)),
             Fact("Planned", format_html("{} by {}", parts.moment(found.created_at, now), found.created_by)),
             *(
@@ -314,6 +331,24 @@ def window(request: PageRequest, window_id: int) -> HttpResponse:
         "open_form": act == "keep",
     }
     return render_page(request, "window", context, section="windows", title=found.name, live=False)
+
+
+def _notice_words(found: MaintenanceWindow, now: datetime) -> parts.Html:
+    """What is promised, and what was told last."""
+    if not found.notice_hours:
+        return parts.none("no notice is promised", "none")
+    which = "its first time" if found.notice_first_only else "each time"
+    told = WindowNotice.objects.visible_to(_READ).filter(window=found).order_by("-told_at").first()
+    if told is None:
+        return parts.text(f"{found.notice_hours} h before {which}", "nobody was told yet")
+    said = "called off" if told.withdrawn_at else words.clock_time(told.starts_at, now, found.site.zone)
+    return parts.text(
+        f"{found.notice_hours} h before {which}",
+        format_html(
+            "{} told {} ({}{})", words.plural(told.people, "person", "people"), parts.moment(told.told_at, now), said,
+            ", late" if told.late else "",
+        ),
+    )  # fmt: skip
 
 
 def _minutes(typed: str) -> int:
@@ -337,10 +372,14 @@ def _window_in_words(found: MaintenanceWindow, now: datetime) -> parts.Html:
 def _notes(found: MaintenanceWindow, rule: Window, scope: Scope, now: datetime) -> list[str]:
     """What to know before it opens: clock changes, other windows at the same time, too short notice."""
     notes = clock_change_notes(rule, now)[:4]
+    shut = blackout_notes(rule, now)
+    notes += shut[:4]
+    if len(shut) > 4:
+        notes.append(f"And {len(shut) - 4} more times that a blackout takes, or cuts, in the next 400 days.")
     same = queries.windows(scope=scope).filter(site=found.site_id, ended_at=None).exclude(pk=found.pk)
     if found.device_id is not None:
         same = same.filter(Q(device_id=None) | Q(device_id=found.device_id))
-    for other, first in overlaps(rule, [window_rule(one) for one in same[:50]], now):
+    for other, first in overlaps(rule, list(window_rules(same[:50]).values()), now):
         at = words.clock_time(first.start, now, found.site.zone)
         notes.append(f"“{other.name}” is open at the same time, first {at}: alerts wait until the last of them ends.")
     upcoming = next_window([rule], now)
@@ -384,7 +423,7 @@ def window_new(request: PageRequest) -> HttpResponse:
                 site=chosen, device_id=_device_of(scope, chosen, asked["device"]), name=asked["name"],
                 purpose=asked["purpose"], starts_on=asked["starts_on"], starts_at=asked["starts_at"],
                 minutes=_minutes(asked["length"]), rrule=form.recurrence().rrule(),
-                notice_hours=asked["notice_hours"], needs_approval=asked["needs_approval"], scope=scope, now=now,
+                scope=scope, now=now, **form.more(),
             )  # fmt: skip
         except CalendarError as refusal:
             form.refuse(refusal)
