@@ -405,9 +405,17 @@ def _spans(spans: list[list[str]]) -> str:
 @click.option("--lasts", metavar="TIME", help="2h, 90min …")
 @click.option("--every", metavar="DAYS", help="day, weekday, or days such as su or mo,we; leave out for once.")
 @click.option("--monthly", metavar="NTH-DAY", help="2-tu: the second Tuesday; -1-su: the last Sunday.")
-@click.option("--rule", help="Any RFC 5545 rule, for what --every and --monthly cannot say.")
+@click.option("--patch-tuesday", type=click.IntRange(0, 14), metavar="DAYS", help="So many days after Patch Tuesday.")
+@click.option("--month-day", type=click.IntRange(1, 28), metavar="DAY", help="On this day of each month.")
+@click.option("--month-end", type=click.Choice(["day", "workday"]), help="On the last day, or Monday to Friday.")
+@click.option(
+    "--interval", type=click.IntRange(1, 52), metavar="N", help="Every so many days, weeks, months: 3 months."
+)
+@click.option("--rule", help="Any RFC 5545 rule, for what these cannot say.")
 @click.option("--purpose", help="What is done in it; the client reads it too.")
-@click.option("--notice", "notice_hours", type=int, metavar="HOURS", help="How long before the client is to know.")
+@click.option("--notice", "notice_hours", type=int, metavar="HOURS", help="So long before each time a mail tells them.")
+@click.option("--notice-first/--notice-each", "notice_first_only", default=None, help="Of its first time, or of each.")
+@click.option("--catch-up", "catch_up_hours", type=int, metavar="HOURS", help="A device that missed it: so long after.")
 @click.option("--ask/--no-ask", "needs_approval", default=None, help="The client's own people approve it first.")
 @click.option("--end", is_flag=True, help="End WINDOW for good.")
 @click.option("--yes", is_flag=True, help="Do not ask before ending.")
@@ -425,9 +433,15 @@ def windows(
     lasts: str | None,
     every: str | None,
     monthly: str | None,
+    patch_tuesday: int | None,
+    month_day: int | None,
+    month_end: str | None,
+    interval: int | None,
     rule: str | None,
     purpose: str | None,
     notice_hours: int | None,
+    notice_first_only: bool | None,
+    catch_up_hours: int | None,
     needs_approval: bool | None,
     end: bool,
     yes: bool,
@@ -441,10 +455,11 @@ def windows(
       --every su
     """
     api = Api.connect()
-    rrule = _rule(every, monthly, rule)
+    rrule = _rule(every, monthly, patch_tuesday, month_day, month_end, interval, rule)
     changed = given(
         starts_on=first, starts_at=starts_at, minutes=minutes(lasts) if lasts else None, rrule=rrule, purpose=purpose,
-        notice_hours=notice_hours, needs_approval=needs_approval,
+        notice_hours=notice_hours, notice_first_only=notice_first_only, catch_up_hours=catch_up_hours,
+        needs_approval=needs_approval,
     )  # fmt: skip
     if window is None:
         if changed or plan or end:
@@ -467,18 +482,47 @@ def windows(
     return _print_window(api.get(f"/windows/{found['id']}"), as_json=as_json)
 
 
-def _rule(every: str | None, monthly: str | None, rule: str | None) -> str | None:
-    if sum(one is not None for one in (every, monthly, rule)) > 1:
-        raise click.UsageError("--every, --monthly and --rule exclude each other")
+def _rule(
+    every: str | None,
+    monthly: str | None,
+    patch_tuesday: int | None,
+    month_day: int | None,
+    month_end: str | None,
+    interval: int | None,
+    rule: str | None,
+) -> str | None:
+    """The RFC 5545 rule behind the options; None when none was given."""
+    asked = (every, monthly, patch_tuesday, month_day, month_end, rule)
+    if sum(one is not None for one in asked) > 1:
+        raise click.UsageError(
+            "--every, --monthly, --patch-tuesday, --month-day, --month-end and --rule exclude each other"
+        )
     if rule is not None:
-        return rule.upper()
-    if monthly is not None:
+        made: str | None = rule.upper()
+    elif monthly is not None:
         nth, _, day = monthly.upper().rpartition("-")
         if nth not in {"1", "2", "3", "4", "-1"} or day not in DAYS:
             raise CommandError(f"--monthly {monthly!r}: expected 1 to 4 or -1, a hyphen, and mo … su, such as 2-tu")
-        return f"FREQ=MONTHLY;BYDAY={nth}{day}"
-    if every is None:
-        return None
+        made = f"FREQ=MONTHLY;BYDAY={nth}{day}"
+    elif patch_tuesday is not None:
+        # The second Tuesday is one of the days 8 to 14 of its month.
+        days = ",".join(str(number + patch_tuesday) for number in range(8, 15))
+        made = f"FREQ=MONTHLY;BYDAY={DAYS[(1 + patch_tuesday) % 7]};BYMONTHDAY={days}"
+    elif month_day is not None:
+        made = f"FREQ=MONTHLY;BYMONTHDAY={month_day}"
+    elif month_end is not None:
+        made = "FREQ=MONTHLY;" + ("BYMONTHDAY=-1" if month_end == "day" else "BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1")
+    else:
+        made = None if every is None else _weekly(every)
+    if interval is None or interval == 1:
+        return made
+    if made is None or rule is not None:
+        raise click.UsageError("--interval goes with --every, --monthly, --patch-tuesday, --month-day or --month-end")
+    frequency, _, by = made.partition(";")
+    return ";".join(filter(None, [frequency, f"INTERVAL={interval}", by]))
+
+
+def _weekly(every: str) -> str:
     if every == "day":
         return "FREQ=DAILY"
     if every == "weekday":
@@ -556,6 +600,13 @@ def _print_window(one: dict[str, Any], *, as_json: bool) -> int:
         console().print(f"Ended by {one['ended_by']}.", markup=False)
     else:
         console().print(f"Opens {ago(one['next_start'])}." if one["next_start"] else "It does not open any more.")
+    if one["notice_hours"]:
+        which = "its first time" if one["notice_first_only"] else "each time"
+        console().print(f"The client's people are told {one['notice_hours']} h before {which}.", markup=False)
+    if one["catch_up_hours"]:
+        console().print(f"A device that misses it is worked on within {one['catch_up_hours']} h after.", markup=False)
+    for note in one["blackouts"]:
+        console().print(note, markup=False)
     if one["needs_approval"]:
         answer = f"{one['answer']} by {one['answered_by']}" if one["answer"] else "no answer of the client yet"
         console().print(f"  {answer}{f': {reason}' if (reason := one['answer_reason']) else ''}", markup=False)
