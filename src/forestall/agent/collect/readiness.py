@@ -119,9 +119,22 @@ def busy(notes: Notes) -> tuple[str, ...]:
         if number.isdigit() and is_alive(host, int(number)):
             pids.add(int(number))
     found = {f"{_words(notes, pid)} (process {pid})" for pid in pids}
-    if host.glob(PACMAN_LOCK):
-        found.add(f"pacman (its lock {PACMAN_LOCK} is there)")
+    if pid := pacman_at_work(host):
+        found.add(f"pacman (process {pid})")
     return tuple(sorted(found))
+
+
+def pacman_at_work(host: Host) -> int:
+    """The process whose lock is there; 0: none, or the lock was left behind by one that was killed."""
+    if not host.glob(PACMAN_LOCK):
+        return 0
+    for path in host.glob("/proc/*/comm"):
+        try:
+            if host.read_text(path).strip() == "pacman":
+                return int(path.split("/")[2])
+        except (HostError, ValueError):
+            continue
+    return 0
 
 
 def _lock_holders(notes: Notes) -> list[int]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes
+from forestall.agent.collect.software import package_manager
 from forestall.wire.facts import System
 
 _PLACEHOLDERS = {"", "none", "not specified", "default string", "to be filled by o.e.m.", "system serial number", "0"}
@@ -203,6 +204,9 @@ def _reboot(notes: Notes, *, kernel: str, booted_at: datetime | None) -> tuple[b
         notes.used(flagged[0])
         packages = notes.read(f"{flagged[0]}.pkgs") or ""
         reasons += sorted({line.strip() for line in packages.splitlines() if line.strip()})
+    if wished := host.glob("/run/reboot-needed"):  # libzypp's, after a patch that asks for it
+        notes.used(wished[0])
+        flagged += wished
     images = {path.removeprefix("/boot/vmlinuz-"): path for path in host.glob("/boot/vmlinuz-*")}
     newest = newest_kernel(kernel, list(images))
     if newest is not None:
@@ -213,11 +217,60 @@ def _reboot(notes: Notes, *, kernel: str, booted_at: datetime | None) -> tuple[b
             # A security update may keep the release and replace the file. Packages set the modification time to
             # that of their build, so it is the change of the inode that tells when the file came here.
             reasons.append(f"kernel {kernel} was replaced after the start")
+    manager = package_manager(host)
+    if newest is None and manager in ("pacman", "apk"):
+        newest = _kernel_in_its_place(notes, kernel)
+        if newest not in (None, kernel):
+            reasons.append(f"kernel {kernel} runs, {newest} installed")
+    renewed = _renewed_core(notes, booted_at) if manager == "rpm" else None
+    reasons += renewed or []
     if flagged or reasons:
         return True, tuple(reasons)
-    if newest is not None:
+    if newest is not None or renewed is not None:
         return False, ()
     notes.gap(
         "whether a reboot is due", "no installed kernel is the running one, and nothing else here keeps such a flag"
     )
     return None, ()
+
+
+_CORE = (
+    *("glibc", "linux-firmware", "systemd", "udev", "openssl-libs", "gnutls", "dbus", "dbus-daemon", "dbus-broker"),
+    "microcode_ctl",
+)
+"""Packages that only take effect everywhere with a start, as ``dnf needs-restarting --reboothint`` counts them.
+
+Of kernels that are not the running one's the kernel's own rule tells: several may be there, and older ones come too.
+"""
+
+
+def _renewed_core(notes: Notes, booted_at: datetime | None) -> list[str] | None:
+    """Of an rpm system's core those that came after the start; None when it cannot be told."""
+    if booted_at is None:
+        return None
+    argv = ["rpm", "--query", "--queryformat=%{NAME}\t%{VERSION}-%{RELEASE}\t%{INSTALLTIME}\n", *_CORE]
+    result = notes.run(argv, source="rpm --query (installation times)")
+    rows = [line.split("\t") for line in result.stdout.splitlines()] if result else []
+    known = [row for row in rows if len(row) == 3 and row[2].isdigit()]
+    if not known:
+        return None
+    late = [(name, version) for name, version, at in known if int(at) > booted_at.timestamp()]
+    return [f"{name} {version} came after the start" for name, version in sorted(set(late))]
+
+
+def _kernel_in_its_place(notes: Notes, kernel: str) -> str | None:
+    """The installed kernel where a new one takes the old one's place (Arch, Alpine): its modules' folder has its name.
+
+    None when no installed kernel is of the running one's kind: then it is not this system's to change.
+    """
+    releases = {path.split("/")[-2] for path in notes.host.glob("/usr/lib/modules/*/vmlinuz")}
+    releases |= {path.split("/")[-2] for path in notes.host.glob("/lib/modules/*/modules.dep")}
+
+    def kind(release: str) -> str:
+        return re.sub(r"\d+", "", _flavour(release))
+
+    alike = [each for each in releases if kind(each) == kind(kernel)]
+    if not alike:
+        return None
+    notes.used("/usr/lib/modules")
+    return kernel if kernel in alike else max(alike, key=_version_key)

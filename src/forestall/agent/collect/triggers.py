@@ -10,15 +10,6 @@ from collections.abc import Iterable
 
 from forestall.agent.collect.host import Host, HostError
 
-_DATABASES = (
-    "/var/lib/dpkg/status",
-    *("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
-    *("/var/lib/pacman/local", "/lib/apk/db/installed"),
-    *("/var/lib/flatpak/app", "/var/lib/flatpak/repo/config", "/var/lib/snapd/snaps"),
-    *("/usr/local/lib/node_modules", "/usr/lib/node_modules"),
-)
-"""What changes when packages are installed or removed: of every package manager that is read."""
-
 
 def never(_host: Host) -> str:
     """For documents whose changes only time brings to light."""
@@ -45,18 +36,13 @@ def disks(host: Host) -> str:
 
 
 _OTHER_MANAGERS = (
-    "/var/lib/rpm",
-    "/usr/lib/sysimage/rpm",
-    "/etc/yum.repos.d",
-    "/etc/zypp/repos.d",
-    "/var/cache/dnf",
-    "/var/cache/zypp/solv",
-    "/var/lib/pacman/local",
-    "/var/lib/pacman/sync",
-    "/lib/apk/db/installed",
-    "/var/cache/apk",
-    "/var/lib/flatpak/.changed",
-    "/var/lib/snapd/state.json",
+    *("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    *("/etc/yum.repos.d", "/etc/dnf/dnf.conf", "/var/cache/dnf", "/var/cache/libdnf5"),
+    *("/etc/zypp/repos.d", "/etc/zypp/locks", "/var/cache/zypp/solv"),
+    *("/var/lib/pacman/local", "/var/lib/pacman/sync", "/var/lib/pacman/db.lck", "/etc/pacman.conf"),
+    *("/lib/apk/db/installed", "/etc/apk/world", "/var/cache/apk"),
+    *("/var/lib/flatpak/.changed", "/var/lib/flatpak/repo/config", "/var/lib/snapd/snaps"),
+    *("/usr/local/lib/node_modules", "/usr/lib/node_modules", "/var/cache/fwupd"),
 )
 """Where the others keep what is installed and what is offered."""
 

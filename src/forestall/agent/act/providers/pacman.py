@@ -24,6 +24,7 @@ from forestall.agent.act.providers import PackageKey, Wanted
 from forestall.agent.act.providers.calls import Failures, change, look, sentence
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.providers import pacman as reader
+from forestall.agent.collect.readiness import PACMAN_LOCK, pacman_at_work
 
 NAME = "pacman"
 CAN = reader.CAN
@@ -89,11 +90,11 @@ def repair(host: Host, ctx: Context) -> str:
     """Take away a lock that nobody holds, the entries of halves, and install again what they belonged to."""
     output = []
     root = ctx.places.root.rstrip("/")
-    if host.glob(reader.LOCK):
-        if running := _running(host):
+    if host.glob(PACMAN_LOCK):
+        if running := pacman_at_work(host):
             raise ActionFailed("manager_busy", f"pacman is at work (process {running})")
-        Path(root + reader.LOCK).unlink(missing_ok=True)
-        output.append(f"removed {reader.LOCK}, which no pacman held")
+        Path(root + PACMAN_LOCK).unlink(missing_ok=True)
+        output.append(f"removed {PACMAN_LOCK}, which no pacman held")
     again: list[str] = []
     for folder, name in _halves(host):
         place = Path(root + reader.DATABASE) / folder
@@ -192,16 +193,6 @@ def _halves(host: Host) -> list[tuple[str, str]]:
         by_age = sorted(whole, key=lambda each: host.status(f"{reader.DATABASE}/{each}/desc").changed_ns)
         halves += [(each, name) for each in [*empty, *by_age[:-1]]]
     return halves
-
-
-def _running(host: Host) -> str:
-    for path in host.glob("/proc/*/comm"):
-        try:
-            if host.read_text(path).strip() == "pacman":
-                return path.split("/")[2]
-        except HostError:
-            continue
-    return ""
 
 
 def _config(host: Host) -> str:

@@ -45,7 +45,8 @@ def pacman(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def nobody_else_is_at_work(monkeypatch):
     monkeypatch.setattr(packages, "busy", lambda _notes: ())
-    monkeypatch.setattr(provider, "_running", lambda _host: "")
+    monkeypatch.setattr(provider, "pacman_at_work", lambda _host: 0)
+    monkeypatch.setattr(reader, "pacman_at_work", lambda _host: 0)
 
 
 def reading(world):
@@ -144,6 +145,7 @@ def test_what_a_cut_leaves_behind_is_told_and_repaired(pacman):
     assert reading(pacman).provider.unfinished == (
         "openssl: 3.0.7-1 and 3.0.7-2 are both installed",
         "bash: its entry in the local database is empty",
+        "pacman: it was killed, and its lock /var/lib/pacman/db.lck is still there",
     )
     assert failing(lambda: install(pacman)).code in ("unfinished", "list_failed")
     result = updates_repair.run({"manager": "pacman"}, pacman.host, pacman.context())

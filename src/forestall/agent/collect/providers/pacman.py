@@ -14,6 +14,7 @@ from typing import Literal
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes, complaint
 from forestall.agent.collect.providers import Reading
+from forestall.agent.collect.readiness import PACMAN_LOCK, pacman_at_work
 from forestall.wire.facts import Update, UpdateProvider
 
 NAME = "pacman"
@@ -23,7 +24,6 @@ CAN = ("list", "download", "install", "hold", "roll_back", "repair")
 CONFIG = "/etc/pacman.conf"
 DATABASE = "/var/lib/pacman/local"
 LISTS = "/var/lib/pacman/sync/*.db"
-LOCK = "/var/lib/pacman/db.lck"
 _KERNEL = re.compile(r"linux(-lts|-zen|-hardened|-rt|-rt-lts)?")
 
 
@@ -46,7 +46,7 @@ def read(notes: Notes) -> Reading:
             lists_refreshed_at=refreshed_at,
             security_sources=False,
             held=ignored(config),
-            unfinished=unfinished(folders, _without_description(host)),
+            unfinished=(*unfinished(folders, _without_description(host)), *_lock_left(host)),
             unknown_why=why,
         )
 
@@ -117,6 +117,12 @@ def unfinished(folders: Iterable[tuple[str, str]], without_description: Iterable
         for each in without_description
     ]
     return tuple(found)
+
+
+def _lock_left(host: Host) -> tuple[str, ...]:
+    if not host.glob(PACMAN_LOCK) or pacman_at_work(host):
+        return ()
+    return (f"pacman: it was killed, and its lock {PACMAN_LOCK} is still there",)
 
 
 def _folders(host: Host) -> list[tuple[str, str]]:

@@ -209,3 +209,44 @@ def test_no_text_breaks_the_parsers(text):
     system.parse_os_release(text)
     system.parse_cpuinfo(text)
     network.parse_nameservers(text)
+
+
+def rpm_machine(*installed, **files):
+    rows = "".join(f"{name}\t1-1\t{at}\n" for name, at in installed)
+    return machine(
+        files={"/var/lib/rpm/rpmdb.sqlite": "x", **files},
+        outputs={"rpm --query --queryformat": f"{rows}package gnutls is not installed\n"},
+        programs=["rpm"],
+    )
+
+
+def test_an_rpm_systems_core_that_came_after_the_start_asks_for_a_reboot():
+    # The machine was started at 1795456878.
+    document = system.collect(rpm_machine(("glibc", 1795456900), ("systemd", 1795400000)))
+    assert document.reboot_required is True
+    assert document.reboot_reasons == ("glibc 1-1 came after the start",)
+    assert system.collect(rpm_machine(("glibc", 1795400000))).reboot_required is False
+
+
+def test_the_wish_of_a_patch_for_a_reboot_is_heard():
+    host = machine(files={"/run/reboot-needed": ""})
+    assert (system.collect(host).reboot_required, system.collect(host).reboot_reasons) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("installed", "required"), [("6.6.2-arch1-1", True), ("6.6.1-arch1-1", False), ("6.6.2-zen1-1", None)]
+)
+def test_where_a_new_kernel_takes_the_old_ones_place_its_modules_tell(installed, required):
+    host = machine(
+        files={
+            "/proc/sys/kernel/osrelease": "6.6.1-arch1-1\n",
+            "/boot/vmlinuz-linux": "x",
+            "/var/lib/pacman/local/linux-6.6.2.arch1-1/desc": "x",
+            f"/usr/lib/modules/{installed}/vmlinuz": "x",
+        },
+        programs=["pacman"],
+    )
+    document = system.collect(host)
+    assert document.reboot_required is required
+    if required:
+        assert document.reboot_reasons == ("kernel 6.6.1-arch1-1 runs, 6.6.2-arch1-1 installed",)

@@ -30,6 +30,7 @@ from forestall.agent.collect.providers import (
     winget,
     zypper,
 )
+from forestall.agent.collect.readiness import pacman_at_work
 from forestall.agent.collect.tests.recorded_host import RecordedHost
 
 WORDS = {"list", "download", "install", "security_only", "chosen", "hold", "roll_back", "repair"}
@@ -216,6 +217,18 @@ def test_pacman_without_anything_newer_is_not_a_failure():
     )
     seen = read(pacman, host)
     assert (seen.pending, seen.provider.unknown_why, seen.provider.security_sources) == ((), "", False)
+
+
+def test_a_lock_that_nobody_holds_is_what_a_killed_pacman_leaves():
+    files = {"/var/lib/pacman/local/bash-5.1-1/desc": "x", "/var/lib/pacman/db.lck": ""}
+    killed = RecordedHost(files=files, outputs={"pacman -Qu": ""}, programs=["pacman"])
+    assert pacman_at_work(killed) == 0
+    assert read(pacman, killed).provider.unfinished[0].startswith("pacman: it was killed")
+    at_work = RecordedHost(
+        files={**files, "/proc/4711/comm": "pacman\n"}, outputs={"pacman -Qu": ""}, programs=["pacman"]
+    )
+    assert pacman_at_work(at_work) == 4711
+    assert read(pacman, at_work).provider.unfinished == ()
 
 
 APK = """\
