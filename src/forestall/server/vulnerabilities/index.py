@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -35,7 +37,7 @@ from forestall.server.vulnerabilities.feeds.records import (
 from forestall.server.vulnerabilities.types import Exploited
 from forestall.server.vulnerabilities.versions import Key, key_of, scheme_of
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the files; another number: build again."""
 CATALOGUE = "index.msgpack"
 UNKNOWN_EPOCH = "?:"
@@ -87,7 +89,17 @@ class Entry(msgspec.Struct, array_like=True, gc=False, frozen=True):
     cves: tuple[str, ...] = ()
 
 
-_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+class Entries(msgspec.Struct, array_like=True):
+    """Of one package."""
+
+    ordered: int
+    """So many of the first only say "fixed in", and stand in the order of their fixes."""
+    simple: bool
+    """No entry is for some module or architecture alone, and none of an advisory that has another entry here."""
+    entries: list[Entry]
+
+
+_ENTRIES = msgspec.msgpack.Decoder(Entries)
 _NOTE = msgspec.msgpack.Decoder(Note)
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -97,8 +109,8 @@ class Directory(msgspec.Struct, array_like=True):
 
     names: dict[str, tuple[int, int, str]]
     """Package → begin and end of its entries, and a digest of what they say."""
-    notes: list[tuple[int, int]]
-    """Begin and end of each advisory."""
+    notes: bytes
+    """Where each advisory begins, and the end of the last: little-endian uint64."""
     made_from: dict[str, str]
     """Package → its source package, where a feed tells."""
 
@@ -123,12 +135,11 @@ class _Package:
     """The entries of a package, ready to be asked."""
 
     fixes: list[Any]
-    """Keys of the fixed versions of entries that say nothing else, ascending."""
-    fixed: list[tuple[Entry, VersionFinding]]
-    """The same entries."""
-    others: list[tuple[Entry, VersionFinding]]
+    """Keys of the fixed versions of the entries that stand in order."""
+    entries: list[Entry]
     simple: bool
-    """No entry is for some module or architecture alone, and none of an advisory that has another entry here."""
+    findings: dict[int, VersionFinding]
+    """Place of an entry → what it says. Made when first said: of most, nobody ever asks."""
 
 
 @dataclass
@@ -145,11 +156,12 @@ class _Ecosystem:
     def __post_init__(self) -> None:
         self.key: Key = key_of(self.name)
         self.by_modules = scheme_of(self.name) == "rpm"
+        self.places = memoryview(self.directory.notes).cast("Q")
 
     def note(self, place: int) -> Note:
         found = self.notes.get(place)
         if found is None:
-            begin, end = self.directory.notes[place]
+            begin, end = self.places[place], self.places[place + 1]
             found = self.notes[place] = _NOTE.decode(self.data[begin:end])
         return found
 
@@ -163,20 +175,9 @@ class _Ecosystem:
         self.packages[name] = made
         return made
 
-    def _ready(self, entries: list[Entry]) -> _Package:
-        fixes, fixed, others, simple = [], [], [], True
-        seen: set[int] = set()
-        for entry in entries:
-            finding = self._finding(entry)
-            if entry.module or entry.architectures or entry.note in seen or ".module" in entry.fixed:
-                simple = False
-            seen.add(entry.note)
-            if entry.fixed and not entry.introduced and not entry.versions:
-                fixes.append(entry.keys[1] or self.key(entry.fixed))
-                fixed.append((entry, finding))
-            else:
-                others.append((entry, finding))
-        return _Package(fixes, fixed, others, simple)
+    def _ready(self, said: Entries) -> _Package:
+        ordered = said.entries[: said.ordered]
+        return _Package([entry.keys[1] or self.key(entry.fixed) for entry in ordered], said.entries, said.simple, {})
 
     def _finding(self, entry: Entry) -> VersionFinding:
         note = self.note(entry.note)
@@ -195,28 +196,35 @@ class _Ecosystem:
         package = self.package(name)
         if package is None:
             return ()
+        entries = package.entries
         if version.startswith(UNKNOWN_EPOCH):
-            rest = version.removeprefix(UNKNOWN_EPOCH)
-            open_entries = [
-                one for one in (*package.fixed, *package.others) if self._holds(one[0], _with_epoch_of(one[0], rest))
-            ]
-            version = rest
+            version = version.removeprefix(UNKNOWN_EPOCH)
+            places: Iterable[int] = (
+                place for place, entry in enumerate(entries) if self._holds(entry, _with_epoch_of(entry, version))
+            )
         else:
-            key = self.key(version)
-            open_entries = package.fixed[bisect_right(package.fixes, key) :]
-            for one in package.others:
-                if self._holds(one[0], version, key):
-                    open_entries.append(one)
+            key, ordered = self.key(version), len(package.fixes)
+            found = list(range(bisect_right(package.fixes, key), ordered))
+            found += [place for place in range(ordered, len(entries)) if self._holds(entries[place], version, key)]
+            places = found
         if package.simple:
-            return tuple(finding for _, finding in open_entries)
-        found: dict[str, VersionFinding] = {}
-        for entry, finding in open_entries:
+            return tuple([self._said(package, place) for place in places])
+        by_advisory: dict[str, VersionFinding] = {}
+        for place in places:
+            entry = entries[place]
             if entry.architectures and architecture and architecture not in (*entry.architectures, "noarch"):
                 continue
             if self.by_modules and not _same_stream(entry, version, module):
                 continue
-            found.setdefault(finding.advisory, finding)
-        return tuple(found.values())
+            finding = self._said(package, place)
+            by_advisory.setdefault(finding.advisory, finding)
+        return tuple(by_advisory.values())
+
+    def _said(self, package: _Package, place: int) -> VersionFinding:
+        finding = package.findings.get(place)
+        if finding is None:
+            finding = package.findings[place] = self._finding(package.entries[place])
+        return finding
 
     def _holds(self, entry: Entry, version: str, key: Any = None) -> bool:
         if entry.versions:
@@ -527,11 +535,13 @@ class _Builder:
 
     def _lay_out(self, ecosystem: str, notes: list[Note], packages: dict[str, list[Entry]]) -> _Ecosystem:
         data = bytearray()
-        places = []
+        places = array("Q")
         for note in notes:
-            begin = len(data)
+            places.append(len(data))
             data += _ENCODER.encode(note)
-            places.append((begin, len(data)))
+        places.append(len(data))
+        if sys.byteorder == "big":
+            places.byteswap()
         names = {}
         key = key_of(ecosystem)
         for name in sorted(packages):
@@ -542,13 +552,18 @@ class _Builder:
             simple.sort(key=lambda entry: entry.keys[1] or key(entry.fixed))
             odd = [entry for entry in listed if not (entry.fixed and not entry.introduced and not entry.versions)]
             begin = len(data)
-            data += _ENCODER.encode(simple + odd)
+            plain = not any(entry.module or entry.architectures or ".module" in entry.fixed for entry in listed)
+            once = len({entry.note for entry in listed}) == len(listed)
+            data += _ENCODER.encode(Entries(len(simple), plain and once, simple + odd))
             said = hashlib.sha256()
             for entry in simple + odd:
                 said.update(_ENCODER.encode((notes[entry.note], msgspec.structs.replace(entry, note=0))))
             names[name] = (begin, len(data), said.hexdigest()[:32])
         return _Ecosystem(
-            ecosystem, Directory(names, places, self.made_from.get(ecosystem, {})), bytes(data), self.exploited
+            ecosystem,
+            Directory(names, places.tobytes(), self.made_from.get(ecosystem, {})),
+            bytes(data),
+            self.exploited,
         )
 
 

@@ -98,8 +98,10 @@ def _names(package: Package, source_of: SourceOf | None) -> Iterator[tuple[str, 
         if not source:
             source = (source_of(ecosystem, package.name) if source_of else "") or package.name
         if scheme_of(ecosystem) == "deb":
-            version = version if package.source_version else re.sub(r"\+b[0-9]+$", "", version)
-            source, version = _unsigned(source, version, package.version)
+            if not package.source_version and "+b" in version:
+                version = re.sub(r"\+b[0-9]+$", "", version)
+            if source.startswith(("linux-signed", "grub-efi-")):
+                source, version = _unsigned(source, version, package.version)
         else:
             version = _with_epoch(version, package.version)
         yield source, version

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 LONGEST = 0xFE
 
 
+@lru_cache(maxsize=1 << 14)
 def number(digits: str) -> bytes:
     """Key of a number written in ASCII digits; empty is zero."""
     digits = digits.lstrip("0")
