@@ -29,7 +29,8 @@ from forestall.server.clients.services import client_add, contact_add, site_add
 from forestall.server.inventory.assets import asset_create
 from forestall.server.inventory.labels import devices_tag, group_create
 from forestall.server.inventory.models import Device, FactsChange, FactsDocument
-from forestall.server.patching.models import Deployment
+from forestall.server.patching.models import Deployment, Rollout, RolloutDevice, RolloutRing, UpdateHold
+from forestall.server.patching.obligation_services import exception_grant, obligation_rule_set
 from forestall.server.patching.planning import policy_set, update_decide
 from forestall.server.patching.rules import Move, State
 from forestall.server.patching.writing import moves_write
@@ -167,6 +168,12 @@ def build(folder: Path) -> Matrix:
         "feed_slug": Thing(
             Feed.objects.create(slug="feed", url="http://127.0.0.1:9/").slug, None, None, Permission.DEVICE_VIEW
         ),
+        "hold_id": Thing(
+            UpdateHold.objects.create(manager="apt", name="held", candidate="2", why="elsewhere", since=NOW).pk,
+            None,
+            None,
+            Permission.DEVICE_VIEW,
+        ),
         "digest": Thing(proposal.digest, None, None, Permission.AUTHORITY_CHANGE, whole=True),
     }
     for relation, canary in (("own", OWN), ("sibling", SIBLING), ("other", OTHER)):
@@ -232,6 +239,10 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         client=client, device=device, decision="exclude", name=update.name, reason=f"because {canary}", scope=SYSTEM,
         now=NOW,
     )  # fmt: skip
+    leave = exception_grant(
+        client=client, device_id=device.pk, reason=f"because {canary}", compensating_control=f"a wall {canary}",
+        expires_at=NOW + timedelta(days=300), scope=SYSTEM, now=NOW,
+    )  # fmt: skip
     asset = asset_create(site=site, values={"name": f"asset-{canary}", "serial": canary}, scope=SYSTEM, now=NOW)
     things = {
         "client_id": Thing(client.pk, client.pk, None, None),
@@ -251,6 +262,7 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "feed_id": Thing(feed.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "rule_id": Thing(rule.pk, client.pk, site.pk, Permission.CLIENT_VIEW),
         "asset_id": Thing(asset.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "exception_id": Thing(leave.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "deployment_id": Thing(update.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "patch_policy_id": Thing(policy.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "update_decision_id": Thing(decision.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
@@ -267,9 +279,19 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
     webhook, _ = webhook_make(name=f"hook {canary}", url="http://127.0.0.1:9/", client=client, scope=SYSTEM, now=NOW)
     delivery = webhook_ping(webhook=webhook, scope=SYSTEM, now=NOW)
     day = closed_day_add(client=client, day=date(2026, 12, 30), why=f"closed {canary}", scope=SYSTEM, now=NOW).day
+    obligation = obligation_rule_set(
+        client=client, slug=f"own-{canary.lower()}", reason=f"because {canary}", scope=SYSTEM, now=NOW,
+        terms={"title": f"Own {canary}", "deadline": {"kind": "after", "hours": 24}},
+    )  # fmt: skip
     sla_policy_set(
         client=client, priority=Priority.URGENT, response_minutes=10, resolution_minutes=100, scope=SYSTEM, now=NOW
     )
+    rollout = Rollout.objects.create(
+        client=client, name=f"rollout {canary}", state="running", ring=1, created_at=NOW, created_by="x",
+        changed_at=NOW, terms={"rings": [{"percent": 100}], "strict_rings": 1},
+    )  # fmt: skip
+    RolloutRing.objects.create(rollout=rollout, number=1, cap=1, started_at=NOW)
+    RolloutDevice.objects.create(rollout=rollout, client=client, site=site, device=device, ring=1)
     run = import_apply(
         kind="contacts", content=f"client,name\n{client.name},Imported {canary}\n".encode(), scope=SYSTEM, now=NOW
     )
@@ -277,8 +299,10 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
     run.save()
     return {
         **things,
+        "obligation_rule_id": Thing(obligation.pk, client.pk, None, Permission.DEVICE_VIEW),
         "route_id": Thing(route.pk, client.pk, None, Permission.CLIENT_VIEW, whole=True),
         "group_id": Thing(group.pk, client.pk, None, Permission.DEVICE_VIEW),
+        "rollout_id": Thing(rollout.pk, client.pk, None, Permission.DEVICE_VIEW),
         "webhook_id": Thing(webhook.pk, client.pk, None, Permission.CLIENT_CHANGE, whole=True),
         "delivery_id": Thing(delivery.pk, client.pk, None, Permission.CLIENT_CHANGE, whole=True),
         "day": Thing(day, client.pk, None, None),

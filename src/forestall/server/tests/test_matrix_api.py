@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -51,8 +52,20 @@ BODIES: dict[str, dict[str, Any]] = {
     "portal_ticket_open": {"site": "{site_id}", "title": "x"},
     "webhook_make": {"client": "{client_id}", "name": "x", "url": "http://127.0.0.1:9/"},
     "person_create": {"username": "new", "grants": [{"role": "auditor", "client": "{client_id}", "site": "{site_id}"}]},
+    "rollout_start": {"client": "{client_id}"},
+    "rollout_preview": {"client": "{client_id}"},
+    "hold_override": {"client": "{client_id}", "hold": 1, "reason": "because"},
     "patch_policy_set": {"client": "{client_id}", "site": "{site_id}"},
     "update_decide": {"client": "{client_id}", "device": "{device_id}", "decision": "approve", "name": "bash"},
+    "obligation_rule_set": {
+        "client": "{client_id}", "slug": "contract", "reason": "because",
+        "terms": {"deadline": {"kind": "after", "hours": 24}},
+    },
+    "exception_grant": {
+        "client": "{client_id}", "device": "{device_id}", "reason": "because", "compensating_control": "a wall",
+        "expires_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+    },
+    "emergency_window_open": {"site": "{site_id}"},
     "vulnerability_mark": {"device": "{device_id}", "mark": "false_positive", "reason": "because"},
     "vulnerability_feed_make": {"slug": "another"},
     "vulnerability_feed_upload": {"offset": 0, "content": "e30=", "last": False},

@@ -40,7 +40,6 @@ SHOWS = [("", "Everything that waits"), ("late", "Late"), ("misses", "Next windo
 SEVERITY_STATUS = {"critical": "fail", "high": "fail", "unrated": "warn", "medium": "warn", "low": "pass"}
 STATE_STATUS = {"failed": "fail", "blocked": "warn", "skipped": "unknown", "pending_reboot": "warn"}
 ACTS = (("approve", "Approve"), ("defer", "Defer"), ("exclude", "Exclude"), ("except", "Exception"))
-METHODS = ("GET", "HEAD", "POST")
 
 
 @page(permission=Permission.DEVICE_VIEW)
@@ -452,7 +451,7 @@ def _window(row: Deployment, known: Known, way: Way, now: datetime) -> parts.Htm
 # --- one update on one device, and what can be done -------------------------------------------------------------
 
 
-@page(permission=Permission.DEVICE_VIEW, methods=METHODS)
+@page(permission=Permission.DEVICE_VIEW)
 def update(request: PageRequest, deployment_id: int) -> HttpResponse:
     """Which obligations count, whether the next window misses the deadline, and the remedies."""
     scope, now = request.scope, timezone.now()
@@ -461,8 +460,6 @@ def update(request: PageRequest, deployment_id: int) -> HttpResponse:
         .select_related("device__site", "client", "site__client")
         .get(pk=deployment_id)
     )
-    if request.method == "POST":
-        return _remedy(request, row, now)
     known = known_deployments(Deployment.objects.visible_to(scope).filter(pk=row.pk))
     one = known[0]
     older = earlier_versions(known, now=now).get(one.key, [])
@@ -534,39 +531,65 @@ def _dues_table(dues: Sequence[Any], slug: str, now: datetime) -> Table:
     )
 
 
-def _remedy(request: PageRequest, row: Deployment, now: datetime) -> HttpResponse:
-    scope, post = request.scope, request.POST
-    act = post.get("act", "")
-    back = f"/updates/{row.pk}/"
+def _of(request: PageRequest, deployment_id: int) -> Deployment:
+    found: Deployment = (
+        Deployment.objects.visible_to(request.scope)
+        .select_related("device__site", "client", "site__client")
+        .get(pk=deployment_id)
+    )
+    return found
+
+
+@page(permission=Permission.DEVICE_VIEW, change=Permission.PATCH_CHANGE, methods=("POST",))
+def update_approve(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Approve it on this device."""
+    row, scope = _of(request, deployment_id), request.scope
     try:
-        with transaction.atomic():
-            if act == "window":
-                scope.require(Permission.WINDOW_CHANGE, on=row.site)
-                due = row.due_at
-                start = services.emergency_start(due_at=due, now=now, timezone=row.site.zone)
-                made = services.emergency_window(
-                    site=row.site, device=None if post.get("whole") else row.device,
-                    starts_at=start if start > now else None, reason=f"{row.name} before its deadline", scope=scope,
-                    now=now,
-                )  # fmt: skip
-                messages.success(request, f"{made.name} is planned.")
-            elif act == "except":
-                services.exception_grant(
-                    client=row.client, device_id=row.device_id, manager=row.manager, name=row.name,
-                    obligation=row.bound_by, reason=post.get("reason", ""),
-                    compensating_control=post.get("instead", ""),
-                    expires_at=_end_of(post.get("until", "")), scope=scope, now=now,
-                )  # fmt: skip
-                messages.success(request, "The exception is on record; when it ends, the obligation counts again.")
-            else:
-                update_decide(
-                    scope=scope, client=row.client, device=row.device, decision="approve", manager=row.manager,
-                    name=row.name, candidate=row.candidate, now=now,
-                )  # fmt: skip
-                messages.success(request, "Approved: it is installed in the next window.")
-    except (ObligationError, PlanningError, CalendarError) as refusal:
+        update_decide(
+            scope=scope, client=row.client, device=row.device, decision="approve", manager=row.manager, name=row.name,
+            candidate=row.candidate, now=timezone.now(),
+        )  # fmt: skip
+    except PlanningError as refusal:
         messages.error(request, str(refusal))
-    return HttpResponseRedirect(back)
+    else:
+        messages.success(request, "Approved: it is installed in the next window.")
+    return HttpResponseRedirect(f"/updates/{row.pk}/")
+
+
+@page(permission=Permission.DEVICE_VIEW, change=Permission.WINDOW_CHANGE, methods=("POST",))
+def update_window(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Open an emergency window for the device, or for its site."""
+    row, scope, now = _of(request, deployment_id), request.scope, timezone.now()
+    scope.require(Permission.WINDOW_CHANGE, on=row.site)
+    start = services.emergency_start(due_at=row.due_at, now=now, timezone=row.site.zone)
+    try:
+        made = services.emergency_window(
+            site=row.site, device=None if request.POST.get("whole") else row.device,
+            starts_at=start if start > now else None, reason=f"{row.name} before its deadline", scope=scope, now=now,
+        )  # fmt: skip
+    except (ObligationError, CalendarError) as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"{made.name} is planned.")
+    return HttpResponseRedirect(f"/updates/{row.pk}/")
+
+
+@page(permission=Permission.DEVICE_VIEW, change=Permission.RISK_ACCEPT, methods=("POST",))
+def update_except(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Grant an exception on this device."""
+    row, scope, post = _of(request, deployment_id), request.scope, request.POST
+    try:
+        scope.require(Permission.RISK_ACCEPT, on=row)
+        services.exception_grant(
+            client=row.client, device_id=row.device_id, manager=row.manager, name=row.name, obligation=row.bound_by,
+            reason=post.get("reason", ""), compensating_control=post.get("instead", ""),
+            expires_at=_end_of(post.get("until", "")), scope=scope, now=timezone.now(),
+        )  # fmt: skip
+    except ObligationError as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, "The exception is on record; when it ends, the obligation counts again.")
+    return HttpResponseRedirect(f"/updates/{row.pk}/")
 
 
 def _end_of(typed: str) -> datetime:
@@ -577,13 +600,21 @@ def _end_of(typed: str) -> datetime:
         raise ObligationError(f"until: {typed[:20]!r} is no day") from None
 
 
-@page(permission=Permission.DEVICE_VIEW, methods=("POST",))
+@page(permission=Permission.DEVICE_VIEW, change=Permission.PATCH_CHANGE, methods=("POST",))
 def act(request: PageRequest) -> HttpResponse:
-    """Approve, defer, exclude the picked updates, or grant an exception: at every client that has them, all or none."""
+    """Approve, defer or exclude the picked updates."""
+    return _act(request, request.POST.get("act", ""))
+
+
+@page(permission=Permission.DEVICE_VIEW, change=Permission.RISK_ACCEPT, methods=("POST",))
+def except_picked(request: PageRequest) -> HttpResponse:
+    """Grant an exception for the picked updates."""
+    return _act(request, "except")
+
+
+def _act(request: PageRequest, act: str) -> HttpResponse:
+    """Do it to the picked updates at every client that has them, all or none."""
     scope, now, post = request.scope, timezone.now(), request.POST
-    act = post.get("act", "")
-    permission = Permission.RISK_ACCEPT if act == "except" else Permission.PATCH_CHANGE
-    scope.require(permission)
     back = post.get("back", "")
     back = back if back.startswith("/updates/") and "//" not in back else "/updates/"
     client = _uuid(post.get("client", ""))
