@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from forestall.agent.collect.providers import READERS
 from forestall.agent.collect.registry import COLLECTORS
 from forestall.agent.config import Limits
 from forestall.agent.link.checkin import NEVER_CODES
@@ -34,3 +35,18 @@ def test_the_bounds_of_the_spool_are_the_ones_in_the_code():
 def test_every_code_that_sets_a_check_in_aside_is_named():
     (row,) = [line for line in PAGE.read_text().splitlines() if line.endswith("sets that check-in aside |")]
     assert set(re.findall(r"`(\w+)`", row)) == {str(code) for code in NEVER_CODES}
+
+
+def test_the_table_of_update_providers_says_what_each_can():
+    words = ("list", "download", "install", "security_only", "chosen", "hold", "roll_back", "repair")
+    section = PAGE.read_text().partition("## Update providers")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| ([^|]+) \|$", section, re.MULTILINE)
+    said = {
+        name: {word for word, cell in zip(words, cells.split(" | "), strict=True) if cell == "yes"}
+        for name, cells, _ in rows
+    }
+    assert said == {reader.NAME: set(reader.CAN) for reader in READERS}
+    heading = next(line for line in section.splitlines() if line.startswith("| provider |"))
+    assert [each.strip().replace(" ", "_") for each in heading.split("|")[2:-2]] == list(words)
+    # Every one says how it was tested.
+    assert all(tested.strip() for _, _, tested in rows)
