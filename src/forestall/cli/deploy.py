@@ -251,6 +251,7 @@ def _place(command: Any) -> Any:
 
 def _decide(decision: str, package: str, client: str | None, device: str | None, **said: str | datetime | None) -> int:
     api = Api.connect()
+    until = said.get("until")
     machine = find_device(api, device) if device else None
     if machine is None and not client:
         raise CommandError("say where: --client or --device")
@@ -263,7 +264,7 @@ def _decide(decision: str, package: str, client: str | None, device: str | None,
         "manager": said["manager"],
         "candidate": said["candidate"],
         "reason": said.get("reason", ""),
-        "until": said["until"].isoformat() if isinstance(said.get("until"), datetime) else None,
+        "until": until.isoformat() if isinstance(until, datetime) else None,
     }
     made = api.post("/update-decisions", body)
     words = {"approve": "Approved", "defer": "Deferred", "exclude": "Excluded"}[decision]
@@ -425,7 +426,8 @@ def policy(
                 one["choose"],
                 one["approval"],
                 f"{one['defer_days']} days" if one["defer_days"] else "no",
-                ", ".join(f"{name}={_said(value)}" for name, value in one["terms"].items()),
+                ", ".join(f"{name}={_said(value)}" for name, value in one["terms"].items() if USUAL.get(name) != value)
+                or "the usual",
                 f"{ago(one['changed_at'])} by {one['changed_by']}",
             )
             for one in found
@@ -433,6 +435,14 @@ def policy(
         empty="No patch policy: nothing is installed by itself. Set one: forestall deploy policy CLIENT --choose …",
     )
     return 0
+
+
+USUAL = {
+    "reboot": "never", "warn_minutes": 5, "least_free_mb": 500, "on_battery": "block", "sessions": "ignore",
+    "snapshot": "never", "backup": "warn", "backup_hours": 48, "backup_restored_days": 0, "minutes_needed": 15,
+    "rings": True,
+}  # fmt: skip
+"""Terms that a policy has when nothing else was said; ``--json`` shows all."""
 
 
 def _term(text: str) -> tuple[str, Any]:

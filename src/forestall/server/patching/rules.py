@@ -197,6 +197,10 @@ class Row:
     outdated_before: tuple[str, ...] = ()
     installed_by: str = ""
     why: str = ""
+    name: str = ""
+    """Of the package."""
+    tried_by: str = ""
+    """The run that tried to install it last, where there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +273,7 @@ def _waiting(row: Row, scan: Scan) -> Move | None:
         return Move(
             State.INSTALLED,
             "Found installed; waits for a scan after that.",
-            {"installed_by": OUTSIDE, "installed_at": scan.software_at, "boot_id_before": scan.boot_id},
+            {"installed_by": row.tried_by or OUTSIDE, "installed_at": scan.software_at, "boot_id_before": scan.boot_id},
         )
     if scan.newer:
         return Move(State.SUPERSEDED, f"Version {scan.newer} is offered instead.")
@@ -440,10 +444,10 @@ REFUSED_AGAIN = timedelta(hours=1)
 """After a run that the device refused, or that somebody took back."""
 
 _PASSING = re.compile(
-    r"(?i)\b(lock(ed)?|busy|another (process|package manager)|temporar|time[d -]?out|could not resolve|"
+    r"(?i)\b(lock(ed)?|busy|another (process|package manager)|temporar|could not resolve|"
     r"failed to fetch|connection|unreachable|download|network|mirror|hash sum mismatch)\b"
 )
-_PASSING_CODES = frozenset({"busy", "locked", "download_failed", "timed_out", "network_unreachable"})
+_PASSING_CODES = frozenset({"manager_busy", "download_failed", "version_not_offered", "interrupted"})
 _PRECHECKS = frozenset({"updates.check", "updates.snapshot"})
 
 
@@ -454,6 +458,10 @@ def after_run(row: Row, run: Run, *, attempts: int) -> Move:
     third of five packages did install two.
     """
     fields: dict[str, Any] = {"log_excerpt": log_of(run), "attempts": attempts}
+    failing = next((step for step in run.steps if not step.ok), None)
+    if run.changed is not None and run.changed[1] and failing is not None and _names(failing, row.name):
+        # The new version is unpacked and does not work: what the manager's record shows is no installation.
+        return Move(State.FAILED, failing.summary, fields)
     if run.changed is not None and run.changed[1] and run.changed[1] == row.candidate:
         fields |= {
             "installed_at": run.at,
@@ -477,7 +485,6 @@ def after_run(row: Row, run: Run, *, attempts: int) -> Move:
         return Move(State.BLOCKED, cause, {**fields, "attempts": attempts - 1, "next_try_at": run.at + REFUSED_AGAIN})
     if run.outcome == "succeeded":
         return Move(State.FAILED, f"The run ended well and did not change it. {_last_words(run)}".strip(), fields)
-    failing = next((step for step in run.steps if not step.ok), None)
     if failing is not None and failing.action in _PRECHECKS:
         again = {**fields, "attempts": attempts - 1, "next_try_at": run.at + PRECHECK_AGAIN}
         return Move(State.BLOCKED, f"Not fit to be updated: {failing.summary}", again)
@@ -487,6 +494,12 @@ def after_run(row: Row, run: Run, *, attempts: int) -> Move:
         again = {**fields, "next_try_at": run.at + RETRY_FIRST * 2 ** (attempts - 1)}
         return Move(State.STAGED if staged else State.PLANNED, f"Attempt {attempts} failed: {cause}", again)
     return Move(State.FAILED, cause, fields)
+
+
+def _names(step: RunStep, name: str) -> bool:
+    """Whether a step that failed names this package as what its manager left half done (dpkg's words)."""
+    words = rf"error processing package {re.escape(name)}(?![\w.+-])"
+    return bool(name) and re.search(words, f"{step.summary}\n{step.output}") is not None
 
 
 def is_passing(run: Run, failing: RunStep | None) -> bool:
@@ -556,6 +569,7 @@ class Case:
     terms: Terms | None = None
     """None: no patch policy covers the device."""
     approved: bool = False
+    """By a person, or by the rollout that carries it: then the policy's own choice does not matter."""
     in_ring: bool = True
     ring_why: str = ""
     window: tuple[datetime, datetime] | None = None
@@ -631,15 +645,16 @@ def may_install_now(case: Case, now: datetime) -> Answer:
 
 
 def _by_policy(case: Case, now: datetime) -> Answer | None:
+    if case.approved:
+        return None
     if case.terms is None:
         return Blocked("No patch policy covers this device: nothing is installed by itself.")
-    if not case.approved:
-        if case.terms.choose == "nothing":
-            return Blocked("The patch policy installs nothing by itself.")
-        if case.terms.choose == "security" and not case.security:
-            return Blocked("The patch policy installs security fixes by itself, and this is none: approve it.")
-        if case.terms.approval == "manual":
-            return Blocked("Waits for approval.")
+    if case.terms.choose == "nothing":
+        return Blocked("The patch policy installs nothing by itself.")
+    if case.terms.choose == "security" and not case.security:
+        return Blocked("The patch policy installs security fixes by itself, and this is none: approve it.")
+    if case.terms.approval == "manual":
+        return Blocked("Waits for approval.")
     return None
 
 

@@ -224,4 +224,6 @@ def row_of(one: Deployment) -> rules.Row:
         outdated_before=tuple(one.outdated_before),
         installed_by=one.installed_by,
         why=one.why,
+        name=one.name,
+        tried_by=f"run {one.job_id}" if one.job_id is not None and one.attempts else "",
     )

@@ -595,3 +595,55 @@ def test_a_device_whose_documents_were_there_before_is_caught_up_with(ward) -> N
 
 def replace_name(update: Update, name: str) -> Update:
     return msgspec.structs.replace(update, name=name)
+
+
+def test_a_run_that_was_cut_short_is_judged_by_what_is_there(ward) -> None:
+    """The agent was killed in the middle of it, and says so when it is back: nobody knows how far it came."""
+    in_the_window(ward)
+    job = ward.job()
+    runbooks.job_delivered(job_id=job.pk, device=ward.device, now=ward.now)
+    ward.office.receive(
+        ward.office.answer(job.pk, outcome="failed", code="interrupted", detail="The agent was stopped.", steps=())
+    )
+    ward.turn()
+    row = ward.row()
+    assert (row.state, row.attempts) == ("planned", 1)
+    ward.packages["openssl"] = "3.0.18-1"
+    ward.pending = [NANO]
+    ward.report()
+    row = ward.row()
+    assert (row.state, row.installed_by) == ("installed", f"run {job.pk}")
+    ward.report()
+    assert ward.row().state == "verified"
+    assert not tickets()
+
+
+def test_a_package_that_was_unpacked_and_does_not_work_is_not_installed(ward) -> None:
+    in_the_window(ward)
+    ward.provider = {"unfinished": ("openssl: unpacked, not configured",)}
+    ward.answers(fail="dpkg: error processing package openssl (--configure): exit status 3", openssl="3.0.18-1")
+    assert ward.row().state == "failed"
+    ward.report()
+    row = ward.row()
+    assert row.state == "failed"
+    assert "repair-packages" in row.why
+
+
+def test_a_reboot_that_the_policy_puts_off_comes_in_the_next_window(ward) -> None:
+    ward.policy(choose="security", terms={"reboot": "next_window"})
+    ward.order()
+    ward.window()
+    ward.report()
+    ward.report(minutes=65)
+    ward.answers(openssl="3.0.18-1")
+    ward.reboot_required, ward.reasons = True, ("openssl",)
+    ward.report()
+    assert ward.row().state == "pending_reboot"
+    assert ward.job().runbook.slug == "install-updates"  # not in the window that installed it
+    ward.report(hours=24)
+    job = ward.job()
+    assert (job.runbook.slug, job.parameters["warn_minutes"]) == ("reboot", 5)
+    assert job.state == JobState.AWAITING_SIGNATURE  # no order lets it restart machines
+    assert job.reason == "updates wait for a reboot: openssl"
+    ward.report()
+    assert Job.objects.visible_to(SYSTEM).filter(runbook__slug="reboot").count() == 1
