@@ -76,7 +76,7 @@ class WindowLimitIn(Schema):
     site: UUID | None = None
 
 
-class FeedOut(Schema):
+class CalendarFeedOut(Schema):
     id: int
     name: str
     portal: bool = Field(description="Whether it shows what the portal shows.")
@@ -88,11 +88,11 @@ class FeedOut(Schema):
     revoked_at: datetime | None
 
 
-class NewFeedOut(FeedOut):
+class NewFeedOut(CalendarFeedOut):
     address: str = Field(description="Shown once. Whoever has it reads the calendar.")
 
 
-class FeedIn(Schema):
+class CalendarFeedIn(Schema):
     name: str = Field(min_length=1, max_length=100, description="Which program reads it.", examples=["my phone"])
     portal: bool = Field(default=False, description="What the portal shows, as to the client's own people.")
     client: UUID | None = Field(None, description="Only there.")
@@ -173,7 +173,7 @@ def window_limit_set(request: ApiRequest, client_id: UUID, body: WindowLimitIn) 
 @router.get(
     "/calendar-feeds",
     allow=SIGNED_IN,
-    response=Page[FeedOut],
+    response=Page[CalendarFeedOut],
     summary="List the secret addresses of your calendar, newest first",
 )
 def calendar_feed_list(request: ApiRequest, paging: PagingQuery) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def calendar_feed_list(request: ApiRequest, paging: PagingQuery) -> dict[str, An
     response={201: NewFeedOut},
     summary="Make a secret address of your calendar for another program: shown this once",
 )
-def calendar_feed_create(request: ApiRequest, body: FeedIn) -> tuple[int, dict[str, Any]]:
+def calendar_feed_create(request: ApiRequest, body: CalendarFeedIn) -> tuple[int, dict[str, Any]]:
     client, site = _where(request.scope, body.client, body.site)
     made, secret = feeds.feed_make(
         person=request.person,

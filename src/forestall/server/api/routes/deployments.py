@@ -78,7 +78,7 @@ class DeployIn(Schema):
     reason: str = Field("", max_length=300)
 
 
-class LeftOut(Schema):
+class DeploymentLeftOut(Schema):
     name: str
     why: str
 
@@ -87,7 +87,7 @@ class DeployOut(Schema):
     jobs: list[UUID] = Field(description="Prepared for a signature, or queued under a standing order.")
     awaiting_signature: bool
     updates: int
-    left: list[LeftOut] = Field(description="Asked for and not taken, with why.")
+    left: list[DeploymentLeftOut] = Field(description="Asked for and not taken, with why.")
 
 
 @router.get("/deployments", allow=Permission.DEVICE_VIEW, response=Page[DeploymentOut], summary="List deployments")

@@ -68,7 +68,7 @@ class DeadlineIn(Schema):
     counts_from: Literal["release", "first_seen"] = "release"
 
 
-class TermsIn(Schema):
+class ObligationTermsIn(Schema):
     """What is not named stays as it is in force now."""
 
     off: bool | None = Field(None, description="Switch the obligation off; nothing else then.")
@@ -86,14 +86,14 @@ class TermsIn(Schema):
     test_device: str | None = Field(None, max_length=36)
 
 
-class RuleIn(Schema):
+class ObligationRuleIn(Schema):
     client: UUID
     slug: str = Field(max_length=60, description="Of the built-in it replaces, or of the client's own.")
-    terms: TermsIn
+    terms: ObligationTermsIn
     reason: str = Field(min_length=1, max_length=2000)
 
 
-class RuleOut(Schema):
+class ObligationRuleOut(Schema):
     id: int
     client: Named
     slug: str
@@ -105,7 +105,7 @@ class RuleOut(Schema):
     ended_by: str
 
 
-class ExceptionIn(Schema):
+class ObligationExceptionIn(Schema):
     client: UUID
     device: UUID | None = Field(None, description="Null: every device of the client.")
     manager: str = Field("", max_length=20)
@@ -117,7 +117,7 @@ class ExceptionIn(Schema):
     expires_at: AwareDatetime = Field(description="At most a year from now.")
 
 
-class ExceptionOut(Schema):
+class ObligationExceptionOut(Schema):
     id: int
     client: Named
     device: UUID | None
@@ -134,7 +134,7 @@ class ExceptionOut(Schema):
     ended_by: str
 
 
-class EmergencyIn(Schema):
+class EmergencyWindowIn(Schema):
     site: UUID
     device: UUID | None = Field(None, description="Null: every device of the site.")
     starts_at: AwareDatetime | None = Field(None, description="Null: now.")
@@ -142,14 +142,14 @@ class EmergencyIn(Schema):
     reason: str = Field("", max_length=300)
 
 
-class EmergencyOut(Schema):
+class EmergencyWindowOut(Schema):
     window: int
     name: str
     start: datetime
     end: datetime
 
 
-class UpdateOut(Schema):
+class WaitingUpdateOut(Schema):
     manager: str
     name: str
     candidate: str
@@ -165,7 +165,7 @@ class UpdateOut(Schema):
 @router.get(
     "/updates",
     allow=Permission.DEVICE_VIEW,
-    response=list[UpdateOut],
+    response=list[WaitingUpdateOut],
     summary="Updates that wait, one row for each version of a package, the earliest due first",
 )
 def update_list(
@@ -222,7 +222,7 @@ def obligation_list(
 @router.get(
     "/obligation-rules",
     allow=Permission.DEVICE_VIEW,
-    response=Page[RuleOut],
+    response=Page[ObligationRuleOut],
     summary="Clients' own rules, ended ones too, the newest first",
 )
 def obligation_rule_list(
@@ -239,10 +239,10 @@ def obligation_rule_list(
 @router.post(
     "/obligation-rules",
     allow=Permission.RISK_ACCEPT,
-    response={201: RuleOut},
+    response={201: ObligationRuleOut},
     summary="Give a client its own terms of an obligation, from now on",
 )
-def obligation_rule_set(request: ApiRequest, body: RuleIn) -> tuple[int, ObligationRule]:
+def obligation_rule_set(request: ApiRequest, body: ObligationRuleIn) -> tuple[int, ObligationRule]:
     scope = request.scope
     owner = people.clients(scope=scope).get(pk=body.client)
     terms = {name: value for name, value in body.terms.model_dump(exclude_unset=True).items() if value is not None}
@@ -254,7 +254,7 @@ def obligation_rule_set(request: ApiRequest, body: RuleIn) -> tuple[int, Obligat
 @router.get(
     "/obligation-rules/{obligation_rule_id}",
     allow=Permission.DEVICE_VIEW,
-    response=RuleOut,
+    response=ObligationRuleOut,
     summary="Show a client's own rule",
 )
 def obligation_rule_show(request: ApiRequest, obligation_rule_id: int) -> ObligationRule:
@@ -264,7 +264,7 @@ def obligation_rule_show(request: ApiRequest, obligation_rule_id: int) -> Obliga
 @router.post(
     "/obligation-rules/{obligation_rule_id}/end",
     allow=Permission.RISK_ACCEPT,
-    response=RuleOut,
+    response=ObligationRuleOut,
     summary="End a client's own rule: the built-in one holds again",
 )
 def obligation_rule_end(request: ApiRequest, obligation_rule_id: int) -> ObligationRule:
@@ -275,7 +275,7 @@ def obligation_rule_end(request: ApiRequest, obligation_rule_id: int) -> Obligat
 @router.get(
     "/exceptions",
     allow=Permission.DEVICE_VIEW,
-    response=Page[ExceptionOut],
+    response=Page[ObligationExceptionOut],
     summary="Exceptions from obligations, the newest first",
 )
 def exception_list(
@@ -296,10 +296,10 @@ def exception_list(
 @router.post(
     "/exceptions",
     allow=Permission.RISK_ACCEPT,
-    response={201: ExceptionOut},
+    response={201: ObligationExceptionOut},
     summary="Grant leave to miss an obligation for a while",
 )
-def exception_grant(request: ApiRequest, body: ExceptionIn) -> tuple[int, dict[str, Any]]:
+def exception_grant(request: ApiRequest, body: ObligationExceptionIn) -> tuple[int, dict[str, Any]]:
     scope = request.scope
     owner = people.clients(scope=scope).get(pk=body.client)
     if body.device is not None:
@@ -312,7 +312,10 @@ def exception_grant(request: ApiRequest, body: ExceptionIn) -> tuple[int, dict[s
 
 
 @router.get(
-    "/exceptions/{exception_id}", allow=Permission.DEVICE_VIEW, response=ExceptionOut, summary="Show an exception"
+    "/exceptions/{exception_id}",
+    allow=Permission.DEVICE_VIEW,
+    response=ObligationExceptionOut,
+    summary="Show an exception",
 )
 def exception_show(request: ApiRequest, exception_id: int) -> dict[str, Any]:
     return _exception(queries.exceptions(scope=request.scope).get(pk=exception_id))
@@ -321,7 +324,7 @@ def exception_show(request: ApiRequest, exception_id: int) -> dict[str, Any]:
 @router.post(
     "/exceptions/{exception_id}/end",
     allow=Permission.RISK_ACCEPT,
-    response=ExceptionOut,
+    response=ObligationExceptionOut,
     summary="End an exception before its time",
 )
 def exception_end(request: ApiRequest, exception_id: int) -> dict[str, Any]:
@@ -332,10 +335,10 @@ def exception_end(request: ApiRequest, exception_id: int) -> dict[str, Any]:
 @router.post(
     "/emergency-windows",
     allow=Permission.WINDOW_CHANGE,
-    response={201: EmergencyOut},
+    response={201: EmergencyWindowOut},
     summary="A window now, or at a time, for what would miss its obligation",
 )
-def emergency_window_open(request: ApiRequest, body: EmergencyIn) -> tuple[int, dict[str, Any]]:
+def emergency_window_open(request: ApiRequest, body: EmergencyWindowIn) -> tuple[int, dict[str, Any]]:
     scope, now = request.scope, current_time()
     site = sites_served(scope=scope).get(pk=body.site)
     device = None

@@ -24,7 +24,7 @@ MOST_ROWS = 5000
 OutcomeWord = Literal["", "met", "met_late", "late", "open", "excepted"]
 
 
-class TallyOut(Schema):
+class ComplianceTallyOut(Schema):
     due: int = Field(description="Those whose time was up, and those met before: what the percentage is of.")
     met: int
     met_late: int
@@ -34,12 +34,12 @@ class TallyOut(Schema):
     percent: float | None = Field(description="Met in time, of those that were due; null while none was.")
 
 
-class PartOut(TallyOut):
+class CompliancePartOut(ComplianceTallyOut):
     part: str = Field(description="Slug, severity, or name.")
     id: UUID | None
 
 
-class RowOut(Schema):
+class ComplianceRowOut(Schema):
     deployment: int
     device: UUID
     device_name: str
@@ -61,11 +61,11 @@ class RowOut(Schema):
 class ComplianceOut(Schema):
     at: datetime
     days: int = Field(description="What was met longer before `at` is not counted.")
-    total: TallyOut = Field(description="Each update once, by its strictest obligation.")
-    clients: list[PartOut]
-    devices: list[PartOut]
-    severities: list[PartOut]
-    obligations: list[PartOut] = Field(description="Each obligation by itself, also where another binds.")
+    total: ComplianceTallyOut = Field(description="Each update once, by its strictest obligation.")
+    clients: list[CompliancePartOut]
+    devices: list[CompliancePartOut]
+    severities: list[CompliancePartOut]
+    obligations: list[CompliancePartOut] = Field(description="Each obligation by itself, also where another binds.")
 
 
 @router.get(
@@ -98,7 +98,7 @@ def patch_compliance(
 @router.get(
     "/patch-compliance/rows",
     allow=Permission.DEVICE_VIEW,
-    response=list[RowOut],
+    response=list[ComplianceRowOut],
     summary="The updates behind the numbers, with why late ones are late",
 )
 def patch_compliance_rows(

@@ -40,7 +40,7 @@ class TermsModel(Schema):
     rings: bool = Field(default=True, description="Whether it goes ring by ring.")
 
 
-class PolicyOut(Schema):
+class PatchPolicyOut(Schema):
     id: int
     client: Named
     site: Named | None = Field(description="Null: every site that has none of its own.")
@@ -52,7 +52,7 @@ class PolicyOut(Schema):
     changed_by: str
 
 
-class PolicyIn(Schema):
+class PatchPolicyIn(Schema):
     client: UUID
     site: UUID | None = Field(None, description="Null: the client as a whole.")
     choose: Literal["security", "all", "nothing"] = Field(
@@ -90,7 +90,9 @@ class DecisionIn(Schema):
     reason: str = Field("", max_length=planning.LONGEST_REASON)
 
 
-@router.get("/patch-policies", allow=Permission.DEVICE_VIEW, response=Page[PolicyOut], summary="List patch policies")
+@router.get(
+    "/patch-policies", allow=Permission.DEVICE_VIEW, response=Page[PatchPolicyOut], summary="List patch policies"
+)
 def patch_policy_list(request: ApiRequest, paging: PagingQuery, client: UUID | None = None) -> dict[str, Any]:
     found = queries.policies(scope=request.scope)
     if client is not None:
@@ -101,10 +103,10 @@ def patch_policy_list(request: ApiRequest, paging: PagingQuery, client: UUID | N
 @router.post(
     "/patch-policies",
     allow=Permission.PATCH_CHANGE,
-    response=PolicyOut,
+    response=PatchPolicyOut,
     summary="Set the patch policy of a client or site, in place of the one before",
 )
-def patch_policy_set(request: ApiRequest, body: PolicyIn) -> dict[str, Any]:
+def patch_policy_set(request: ApiRequest, body: PatchPolicyIn) -> dict[str, Any]:
     scope, now = request.scope, current_time()
     client = served(scope=scope).get(pk=body.client)
     site = None if body.site is None else sites_served(scope=scope).get(pk=body.site)
