@@ -58,7 +58,10 @@ def match(*, host_file: str, folders: tuple[Path, ...], out: str | None, as_of: 
     _say_what_was_read(feeds)
     if not feeds.files:
         raise CommandError(f"{', '.join(map(str, folders))}: no feed that can be read is there")
-    found = match_host(Index.build(_published_by(feeds.records, until)), host)
+    index = Index.build(_published_by(feeds.records, until))
+    found = match_host(index, host)
+    for silent in sorted(_ecosystems(host) - index.ecosystems):
+        click.echo(f"No feed there speaks of {silent}: what of it is open, nobody knows.", err=True)
     if kernels_without_running(host):
         click.echo(
             f"{host.name or 'The host'}: it is not told which kernel runs; the newest installed is taken.", err=True
@@ -69,6 +72,10 @@ def match(*, host_file: str, folders: tuple[Path, ...], out: str | None, as_of: 
         _write(out, [_plain(one) for one in found])
         click.echo(_summary(host, found), err=True)
     return 1 if feeds.errors else 0
+
+
+def _ecosystems(host: Host) -> set[str]:
+    return {one.ecosystem for one in host.packages} or ({"Windows"} if host.os_id.lower() == "windows" else set())
 
 
 def _moment(as_of: str | None, host: Host) -> datetime | None:

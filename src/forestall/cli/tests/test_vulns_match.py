@@ -161,6 +161,13 @@ def test_what_the_user_can_mend_is_said(desk, monkeypatch, arguments, says):
     assert says in str(result.exception), result.exception
 
 
+def test_a_system_of_which_no_feed_speaks_is_not_called_clean(desk):
+    rocky = {**HOST, "family": "rocky"}
+    result = run("--host", "-", "--feeds", desk / "feeds", "--json", "-", input=json.dumps(rocky))
+    assert json.loads(result.stdout) == []
+    assert "No feed there speaks of Rocky Linux:9: what of it is open, nobody knows." in result.stderr
+
+
 def test_without_a_scan_day_scan_is_no_day(desk):
     lines = "curl-7.76.1-23.el9.x86_64\n"
     result = run("--host", "-", "--feeds", desk / "feeds", "--as-of", "scan", "--os", "almalinux:9", input=lines)
