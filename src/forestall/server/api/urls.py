@@ -24,6 +24,7 @@ from forestall.server.api.routes import (
     portal,
     reports,
     roles,
+    rollouts,
     routing,
     sites,
     sla,
@@ -39,6 +40,7 @@ for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance, deployments, patch_policies,
+    rollouts,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

@@ -54,6 +54,7 @@ NAVIGATION = (
     NavItem("w", "windows", "Windows", "/windows/"),
     NavItem("a", "calendar", "Calendar", "/calendar/"),
     NavItem("p", "updates", "Updates", "/updates/"),
+    NavItem("i", "rollouts", "Rollouts", "/rollouts/"),
     NavItem("u", "vulnerabilities", "Vulnerabilities", "/vulnerabilities/"),
     NavItem("r", "runbooks", "Runbooks", "/runbooks/"),
     NavItem("j", "jobs", "Jobs", "/jobs/"),
