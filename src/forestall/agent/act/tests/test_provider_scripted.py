@@ -142,7 +142,7 @@ def test_what_apk_complains_of_becomes_a_code(machine, said, code):
 
 @pytest.fixture
 def ubuntu(machine):
-    machine.write("/var/lib/snapd/snaps/scrcpy_174.snap", "x")
+    machine.write("/var/lib/snapd/snaps/phone_174.snap", "x")
     state = machine.folder / "revision"
     state.write_text("174")
     machine.script(
@@ -150,10 +150,10 @@ def ubuntu(machine):
         f'echo "$*" >> {machine.folder}/calls\n'
         f'R=$(cat {state}); V=v1.10; [ "$R" = 180 ] && V=v1.11\n'
         'case "$*" in\n'
-        'list*) echo "Name Version Rev Tracking Publisher Notes"; echo "scrcpy $V $R stable sisco311 -";;\n'
+        'list*) echo "Name Version Rev Tracking Publisher Notes"; echo "phone $V $R stable ada -";;\n'
         '"refresh --list"*)'
-        ' [ "$R" = 174 ] && echo "scrcpy v1.11 180 60MB sisco311 -" || echo "All snaps up to date.";;\n'
-        f'"refresh --revision=180 scrcpy"|"revert --revision=174 scrcpy") N=${{2#*=}}; echo $N > {state};;\n'
+        ' [ "$R" = 174 ] && echo "phone v1.11 180 60MB ada -" || echo "All snaps up to date.";;\n'
+        f'"refresh --revision=180 phone"|"revert --revision=174 phone") N=${{2#*=}}; echo $N > {state};;\n'
         '*) echo "error: snap has no revision"; exit 1;;\n'
         'esac',
     )  # fmt: skip
@@ -161,11 +161,11 @@ def ubuntu(machine):
 
 
 def test_snap_takes_the_revision_that_was_decided_on_and_reverts(ubuntu):
-    result = install(ubuntu, "snap", "chosen", "scrcpy=v1.11+r180")
-    assert [(c.name, c.before, c.after) for c in result.packages] == [("scrcpy", "v1.10+r174", "v1.11+r180")]
-    arguments = {"manager": "snap", "packages": "scrcpy=v1.10+r174"}
+    result = install(ubuntu, "snap", "chosen", "phone=v1.11+r180")
+    assert [(c.name, c.before, c.after) for c in result.packages] == [("phone", "v1.10+r174", "v1.11+r180")]
+    arguments = {"manager": "snap", "packages": "phone=v1.10+r174"}
     assert updates_roll_back.run(arguments, ubuntu.host, ubuntu.context()).ok
-    gone = {"manager": "snap", "packages": "scrcpy=v1.9+r150"}
+    gone = {"manager": "snap", "packages": "phone=v1.9+r150"}
     failed = failing(lambda: updates_roll_back.run(gone, ubuntu.host, ubuntu.context()))
     assert failed.code == "version_not_offered"
 
@@ -173,7 +173,7 @@ def test_snap_takes_the_revision_that_was_decided_on_and_reverts(ubuntu):
 def test_a_snap_without_a_revision_is_no_version(ubuntu):
     from forestall.agent.act.providers import Wanted
 
-    failed = failing(lambda: snap.install([Wanted("scrcpy", "", "v1.11")], ubuntu.host, ubuntu.context()))
+    failed = failing(lambda: snap.install([Wanted("phone", "", "v1.11")], ubuntu.host, ubuntu.context()))
     assert failed.code == "version_not_offered"
     assert ubuntu.calls() == []
 

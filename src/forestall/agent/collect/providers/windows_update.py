@@ -1,6 +1,7 @@
 """Windows Update, asked through the Windows Update Agent's COM interface by PowerShell, which answers in JSON.
 
-There is no agent for Windows yet: this has read recorded and written answers, and never ran on Windows.
+There is no agent for Windows yet: this has read answers that were written, and lists of installed numbers that were
+recorded on real machines. It never ran on Windows.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Its columns are found by their order and by where the heading's words begin, not by the words, which are translated;
 characters that take two places on a screen count as two. There is no agent for Windows yet: this has read outputs
-that people published, and never ran on Windows.
+written after those that people published, and never ran on Windows.
 """
 
 from __future__ import annotations

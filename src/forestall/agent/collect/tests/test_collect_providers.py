@@ -3,7 +3,9 @@
 # ruff: noqa: E501, W291 - recorded outputs keep their lines
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -33,6 +35,8 @@ from forestall.agent.collect.providers import (
 from forestall.agent.collect.readiness import pacman_at_work
 from forestall.agent.collect.tests.recorded_host import RecordedHost
 
+RECORDED = Path(__file__).parents[6] / "shared/data/command-outputs"
+"""Outputs of real machines, where they are at hand; they are not ours to keep here."""
 WORDS = {"list", "download", "install", "security_only", "chosen", "hold", "roll_back", "repair"}
 
 
@@ -114,34 +118,34 @@ def test_two_kernels_are_no_upgrade_that_was_cut_short():
     assert rpm_database.newest(packages)["kernel-core", "x86_64"] == "5.14.0-71"
 
 
-# dnf5 as users published it: types and severities are cut where the line seemed too narrow.
+# In dnf5's form: types and severities are cut where the line seemed too narrow.
 ADVISORIES_OF_5 = """\
-Name                   Type Severity                                Package              Issued
-FEDORA-2024-1e8a70c30e enha None         zstd-1.5.6-1.fc40.x86_64 2024-04-19 21:20:20
-FEDORA-2024-635a54eb7e secu Importan   glib2-2.80.2-1.fc40.x86_64 2024-05-12 04:16:43
-FEDORA-2024-635a54eb7e secu Importan   glib2-devel-2.80.2-1.fc40.x86_64 2024-05-12 04:16:43
+Name            Type Severity                        Package              Issued
+CONTOSO-2026-11 enha None         zlib-1.3.1-2.co9.x86_64 2026-04-19 21:20:20
+CONTOSO-2026-12 secu Importan     glib2-2.80.2-1.co9.x86_64 2026-05-12 04:16:43
+CONTOSO-2026-12 secu Importan     glib2-devel-2.80.2-1.co9.x86_64 2026-05-12 04:16:43
 """
 CVES_OF_5 = """\
-Name           Type     Severity                    Package              Issued
-CVE-2024-34397 security Important glib2-2.80.2-1.fc40.x86_64 2024-05-12 04:16:43
+Name          Type     Severity                    Package              Issued
+CVE-2026-3001 security Important glib2-2.80.2-1.co9.x86_64 2026-05-12 04:16:43
 """
 
 
 def test_dnf5s_tables_are_read():
     found = {each.identity: each for each in dnf.parse_advisory_table(ADVISORIES_OF_5, CVES_OF_5)}
-    glib = found["FEDORA-2024-635a54eb7e"]
-    assert (glib.kind, glib.severity, glib.cves) == ("security", "Important", ("CVE-2024-34397",))
-    assert glib.packages[0] == ("glib2", "2.80.2-1.fc40", "x86_64")
-    assert found["FEDORA-2024-1e8a70c30e"].kind == "enhancement"
-    assert found["FEDORA-2024-1e8a70c30e"].severity == ""
+    glib = found["CONTOSO-2026-12"]
+    assert (glib.kind, glib.severity, glib.cves) == ("security", "Important", ("CVE-2026-3001",))
+    assert glib.packages[0] == ("glib2", "2.80.2-1.co9", "x86_64")
+    assert found["CONTOSO-2026-11"].kind == "enhancement"
+    assert found["CONTOSO-2026-11"].severity == ""
 
 
 def test_dnf5_is_asked_in_its_own_words():
-    offers = "glib2\t0:2.80.2-1.fc40\tx86_64\tupdates\t3000000\n"
+    offers = "glib2\t0:2.80.2-1.co9\tx86_64\tupdates\t3000000\n"
     host = RecordedHost(
         files={"/var/lib/rpm/rpmdb.sqlite": "x", "/var/cache/libdnf5/updates-1/repodata/repomd.xml": "x"},
         outputs={
-            "rpm --query --all": "glib2\t0:2.80.0-1.fc40\tx86_64\t1\ndnf5\t0:5.1.17-1.fc40\tx86_64\t1\n",
+            "rpm --query --all": "glib2\t0:2.80.0-1.co9\tx86_64\t1\ndnf5\t0:5.1.17-1.co9\tx86_64\t1\n",
             "/usr/bin/dnf5 -C --setopt=disable_excludes=main -q repoquery --upgrades": offers,
             "/usr/bin/dnf5 -C --setopt=disable_excludes=main -q advisory list --updates": ADVISORIES_OF_5,
             "/usr/bin/dnf5 -C --setopt=disable_excludes=main -q advisory list --updates --with-cve": CVES_OF_5,
@@ -150,9 +154,9 @@ def test_dnf5_is_asked_in_its_own_words():
     )
     seen = read(dnf, host)
     (update,) = seen.pending
-    assert (update.name, update.installed, update.candidate) == ("glib2", "2.80.0-1.fc40", "2.80.2-1.fc40")
-    assert (update.security, update.severity, update.cves) == (True, "high", ("CVE-2024-34397",))
-    assert seen.provider.version == "5.1.17-1.fc40"
+    assert (update.name, update.installed, update.candidate) == ("glib2", "2.80.0-1.co9", "2.80.2-1.co9")
+    assert (update.security, update.severity, update.cves) == (True, "high", ("CVE-2026-3001",))
+    assert seen.provider.version == "5.1.17-1.co9"
 
 
 def test_lists_that_were_never_fetched_make_dnf_unknown():
@@ -264,41 +268,41 @@ def test_masks_cover_what_flatpak_says_they_cover():
 
 
 def test_flatpaks_columns_are_read():
-    listed = "org.gnome.Platform/x86_64/45\t\tc9c3405212b0\tflathub\ncom.obsproject.Studio/x86_64/stable\t27.2.1\tb66d2dfdf329\tflathub\n"
-    offered = "app/com.obsproject.Studio/x86_64/stable\t27.2.4\t692e0451fdb4\tflathub\t479.7\u00a0MB\n"
+    listed = "org.contoso.Platform/x86_64/45\t\tc9c3405212b0\tcontoso\norg.contoso.Studio/x86_64/stable\t27.2.1\tb66d2dfdf329\tcontoso\n"
+    offered = "app/org.contoso.Studio/x86_64/stable\t27.2.4\t692e0451fdb4\tcontoso\t479.7\u00a0MB\n"
     (update,) = flatpak.find_updates(flatpak.parse_offers(offered), flatpak.parse_list(listed))
     assert (update.installed, update.candidate) == ("27.2.1+b66d2dfdf329", "27.2.4+692e0451fdb4")
     assert update.size_bytes == 479_700_000
 
 
-# As recorded on a desktop; the column of the publisher differs by version and is not read.
+# The column of the publisher differs by version and is not read.
 SNAPS = """\
-Name                     Version   Rev   Tracking  Publisher   Notes
-core18                   20191030  1265  stable    canonical*  base
-kde-frameworks-5-core18  5.61.0    32    stable    kde*        -
-kdenlive                 19.08.2   22    stable    kde*        held
-scrcpy                   v1.10     174   stable    sisco311    -
-snapd                    2.42      4992  stable    canonical*  snapd
+Name            Version   Rev   Tracking       Publisher   Notes
+contoso-base    20250101  1265  latest/stable  contoso*    base
+contoso-mail    5.61.0    32    latest/stable  contoso*    -
+contoso-movies  19.08.2   22    latest/stable  contoso*    held
+contoso-phone   v1.10     174   latest/edge    ada         classic
+snapd           2.63      4992  latest/stable  contoso*    snapd
 """
 REFRESH = """\
-Name      Version   Rev   Size   Publisher   Notes
-core18    20231027  2812  58MB   canonical*  base
-kdenlive  19.08.3   24    121MB  kde*        -
+Name            Version   Rev   Size   Publisher   Notes
+contoso-base    20260301  2812  58MB   contoso*    base
+contoso-movies  19.08.3   24    121MB  contoso*    -
 """
 
 
 def test_snaps_are_known_by_their_revision():
     host = RecordedHost(
-        files={"/var/lib/snapd/snaps/core18_1265.snap": "x"},
+        files={"/var/lib/snapd/snaps/contoso-base_1265.snap": "x"},
         outputs={"snap list": SNAPS, "snap refresh --list": REFRESH},
         programs=["snap"],
     )
     seen = read(snap, host)
     assert [(u.name, u.installed, u.candidate, u.held, u.restart, u.size_bytes) for u in seen.pending] == [
-        ("core18", "20191030+r1265", "20231027+r2812", False, "reboot", 58_000_000),
-        ("kdenlive", "19.08.2+r22", "19.08.3+r24", True, "", 121_000_000),
+        ("contoso-base", "20250101+r1265", "20260301+r2812", False, "reboot", 58_000_000),
+        ("contoso-movies", "19.08.2+r22", "19.08.3+r24", True, "", 121_000_000),
     ]
-    assert seen.provider.held == ("kdenlive",)
+    assert seen.provider.held == ("contoso-movies",)
     assert snap.find_updates("All snaps up to date.\n", {}) == ()
 
 
@@ -396,43 +400,62 @@ def test_installed_numbers_are_read_where_windows_keeps_them():
     assert windows_update.parse_hotfixes(systeminfo) == ("KB2693643", "KB4601054")
 
 
-# The first as people published it, the second with translated headings, a bar that drew over itself and wide letters.
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded outputs are not here")
+def test_recorded_windows_machines_agree():
+    for name in ("windows-10/systeminfo-hyperv", "windows-7/systeminfo"):
+        place = RECORDED / "jc/windows" / name
+        expected = json.loads(place.with_suffix(".json").read_text())["hotfixs"]
+        found = windows_update.parse_hotfixes(place.with_suffix(".out").read_text(errors="replace"))
+        assert found == tuple(sorted(each for each in expected if each.startswith("KB"))), name
+    old = (RECORDED / "glpi-agent/win32/wmi/xp-Win32_QuickFixEngineering.wmi").read_text(
+        encoding="utf-16", errors="replace"
+    )
+    assert {"KB2079403", "KB2115168"} <= set(windows_update.parse_hotfixes(old))
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded outputs are not here")
+def test_a_recorded_list_of_snaps_is_read():
+    versions, words = snap.parse_list((RECORDED / "glpi-agent/linux/packaging/snap").read_text())
+    assert (len(versions), versions["kdenlive"], words["core18"]) == (5, "19.08.2+r22", ("base",))
+
+
+# The second has translated headings, a bar that drew over itself, wide letters and a second table.
 WINGET = """\
 Name                              Id                            Version          Available        Source
 --------------------------------------------------------------------------------------------------------
-Signal                            OpenWhisperSystems.Signal     5.27.1           5.29.0           winget
-Microsoft Edge                    Microsoft.Edge                97.0.1072.62     97.0.1072.69     winget
-Microsoft 365 Apps for enterprise Microsoft.Office              16.0.14701.20290 16.0.14729.20228 winget
-Microsoft 365 Apps for enterprise Microsoft.Office              16.0.14701.20290 16.0.14729.20228 winget
-Windows Software Development Kit… Microsoft.WindowsSDK          < 10.0.22000.832 10.0.22621.2     winget
+Contoso Messenger                 Contoso.Messenger             5.27.1           5.29.0           winget
+Contoso Browser                   Contoso.Browser               97.0.1072.62     97.0.1072.69     winget
+Contoso Office for small firms    Contoso.Office                16.0.14701.20290 16.0.14729.20228 winget
+Contoso Office for small firms    Contoso.Office                16.0.14701.20290 16.0.14729.20228 winget
+Contoso Development Kit for Wind… Contoso.DevelopmentKit        < 10.0.22000.832 10.0.22621.2     winget
 5 upgrades available.
 """
 WINGET_TRANSLATED = """\
    - \r   \\ \r                                                                       \rName           ID                Version Verfügbar Quelle
 ----------------------------------------------------------
-微信           Tencent.WeChat    3.9.0   3.9.5     winget
-7-Zip (x64)    7zip.7zip         22.01   23.01     winget
+微信           Contoso.Chat      3.9.0   3.9.5     winget
+Packer (x64)   Contoso.Packer    22.01   23.01     winget
 2 Aktualisierungen verfügbar.
 
 Die folgenden Pakete haben ein Upgrade, müssen aber ausdrücklich genannt werden:
 Name           ID                Version Verfügbar Quelle
 ----------------------------------------------------------
-Discord        Discord.Discord   1.0.1   1.0.9     winget
+Talk           Contoso.Talk      1.0.1   1.0.9     winget
 """
 
 
 def test_wingets_table_is_read_by_place_and_not_by_word():
     found = winget.find_updates(WINGET)
     assert [(u.name, u.installed, u.candidate) for u in found] == [
-        ("Microsoft.Edge", "97.0.1072.62", "97.0.1072.69"),
-        ("Microsoft.Office", "16.0.14701.20290", "16.0.14729.20228"),
-        ("Microsoft.WindowsSDK", "10.0.22000.832", "10.0.22621.2"),
-        ("OpenWhisperSystems.Signal", "5.27.1", "5.29.0"),
+        ("Contoso.Browser", "97.0.1072.62", "97.0.1072.69"),
+        ("Contoso.DevelopmentKit", "10.0.22000.832", "10.0.22621.2"),
+        ("Contoso.Messenger", "5.27.1", "5.29.0"),
+        ("Contoso.Office", "16.0.14701.20290", "16.0.14729.20228"),
     ]
     assert [(u.name, u.installed, u.candidate) for u in winget.find_updates(WINGET_TRANSLATED)] == [
-        ("7zip.7zip", "22.01", "23.01"),
-        ("Discord.Discord", "1.0.1", "1.0.9"),
-        ("Tencent.WeChat", "3.9.0", "3.9.5"),
+        ("Contoso.Chat", "3.9.0", "3.9.5"),
+        ("Contoso.Packer", "22.01", "23.01"),
+        ("Contoso.Talk", "1.0.1", "1.0.9"),
     ]
     assert winget.find_updates("No installed package found matching input criteria.\n") == ()
 
@@ -535,7 +558,7 @@ def test_an_index_that_does_not_answer_leaves_it_unknown():
 
 def test_what_keeps_packages_beside_the_system_is_read_with_its_name():
     host = RecordedHost(
-        files={"/var/lib/dpkg/status": "x", **LANGUAGES, "/var/lib/snapd/snaps/core18_1265.snap": "x",
+        files={"/var/lib/dpkg/status": "x", **LANGUAGES, "/var/lib/snapd/snaps/contoso-base_1265.snap": "x",
                "/var/lib/flatpak/app/org.contoso.Notes/current": "x"},
         outputs={
             "dpkg-query --show": "ii \tbash\t5.2\tamd64\tbash\t5.2\n",
