@@ -95,7 +95,7 @@ class PreviewLeft(Schema):
     why: str
 
 
-class PreviewOut(Schema):
+class RolloutPreviewOut(Schema):
     updates: list[str]
     held: list[str] = Field(description="Updates of it that nobody installs for now.")
     rings: list[PreviewRing]
@@ -144,7 +144,7 @@ def rollout_list(
 @router.post(
     "/rollouts/preview",
     allow=Permission.PATCH_CHANGE,
-    response=PreviewOut,
+    response=RolloutPreviewOut,
     summary="Which device would be in which ring; nothing is started",
 )
 def rollout_preview(request: ApiRequest, body: RolloutIn) -> dict[str, Any]:
