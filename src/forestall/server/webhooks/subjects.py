@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,7 @@ TOLD = (
     "known_exploited",
     "devices",
     "more",
+    "states",
 )
 """What is passed on of an event's own detail: plain words, no secrets."""
 
@@ -69,6 +70,12 @@ def _device(key: str) -> Subject:
     row = Device.objects.visible_to(_SELF).select_related("client").get(pk=key)
     detail = {"site": str(row.site_id), "status": row.status}
     return Subject("device", str(row.pk), row.name, row.client_id, row.client.name, f"/devices/{row.pk}/", detail)
+
+
+def _deployment(key: str) -> Subject:
+    """Updates of a device that came to another state, told together."""
+    found = _device(key)
+    return replace(found, path=f"/devices/{key}/updates/")
 
 
 def _check(key: str) -> Subject:
@@ -117,6 +124,7 @@ def _vulnerability(key: str) -> Subject:
 
 _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "device": _device,
+    "deployment": _deployment,
     "facts": _device,
     "samples": _device,
     "check": _check,
