@@ -5,7 +5,8 @@ come the policies of its table. The wall is coarser than the scope: it knows pla
 a client as a whole (no site) through to whoever has one of its sites, because acts at a site read and write them (the
 client's log). A row of another client, or of another site, it shows to nobody and takes from nobody.
 
-Rows without a client (a routing rule for everybody) are read by whoever is bound, written only from everywhere.
+Rows without a client (a routing rule for everybody) are read by whoever is bound, written only from everywhere; of a
+model that says ``SCOPE_NULL_HIDDEN`` (a rollout across clients) they are read from everywhere alone.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def wall_of(model: Any) -> Wall:
     if model.SCOPE_SITE:
         of_site = f"({of_site} AND {_site_visible(model)})"
     inside = f"{_ON} OR {whole} OR {of_site}"
-    read = f"{inside} OR ({column} IS NULL AND {_BOUND})" if client.null else inside
+    shared = client.null and not getattr(model, "SCOPE_NULL_HIDDEN", False)
+    read = f"{inside} OR ({column} IS NULL AND {_BOUND})" if shared else inside
     return Wall(table, read, inside)
 
 

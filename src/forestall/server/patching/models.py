@@ -383,6 +383,8 @@ class RolloutState(models.TextChoices):
 class Rollout(ScopedModel):
     """A staged installation of updates: ring by ring, at one client or across clients."""
 
+    SCOPE_NULL_HIDDEN: ClassVar[bool] = True
+    """One across clients is only for those who see every client, in the database too."""
     SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

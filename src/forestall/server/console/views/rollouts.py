@@ -405,12 +405,14 @@ def _rings_table(rollout: Rollout, rings: Sequence[RingCount], now: datetime) ->
 def _ring_state(rollout: Rollout, one: RingCount, now: datetime) -> parts.Html:
     ring = one.ring
     if ring.verdict == "healthy":
-        by = f"promoted by {ring.promoted_by}" if ring.promoted_by else ""
+        by = "promoted by itself" if ring.promoted_by == "rollouts" else f"promoted by {ring.promoted_by}"
+        by = by if ring.promoted_by else ""
         return parts.text(parts.status("pass", "healthy"), by)
     if ring.verdict == "failed":
         return parts.text(parts.status("fail", "failed"), parts.moment(ring.judged_at, now))
     if ring.number == rollout.ring:
-        return parts.tag("under way", "accent")
+        healthy = one.states.get("healthy", 0)
+        return parts.text(parts.tag("under way", "accent"), f"{healthy:,} of {one.needed:,} needed healthy")
     return parts.tag("not begun")
 
 

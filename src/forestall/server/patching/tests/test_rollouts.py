@@ -10,6 +10,7 @@ import pytest
 from django.core import serializers
 
 from forestall.ledger.merkle import leaf_hash, root_of
+from forestall.server.database.walls import wall_of
 from forestall.server.evidence.models import Entry
 from forestall.server.outbox.models import OutboxEvent
 from forestall.server.patching import rollout_queries as queries
@@ -410,3 +411,9 @@ def test_counts_of_10000_devices_come_from_three_queries(django_assert_max_num_q
     assert [(one.members, one.ring.cap, one.needed) for one in counts] == [
         (1, 1, 1), (4, 5, 4), (25, 30, 15), (120, 150, 60), (150, 300, 75),
     ]  # fmt: skip
+
+
+def test_the_database_hides_a_rollout_across_clients_from_who_sees_one_client():
+    wall = wall_of(Rollout)
+    assert "IS NULL" not in wall.read
+    assert wall.read == wall.write
