@@ -18,6 +18,7 @@ from forestall.server.calendar.models import (
     CalendarFeed,
     ClosedDay,
     MaintenanceWindow,
+    NoticeWish,
     PlannedWork,
     WindowLimit,
     WorkingWeek,
@@ -423,3 +424,10 @@ def planned_work(*, scope: Scope) -> QuerySet[PlannedWork]:
 def feeds_own(*, scope: Scope) -> QuerySet[CalendarFeed]:
     """One's own calendar addresses, newest first, the revoked ones included."""
     return CalendarFeed.objects.filter(person=scope.person_id).select_related("client", "site")
+
+
+def wants_mails(*, scope: Scope) -> bool:
+    """Whether this person is told of planned work by mail: their own wish; without one, whether they approve for the
+    client."""
+    wish = NoticeWish.objects.filter(person=scope.person_id).first()
+    return scope.may(Permission.PORTAL_APPROVE) if wish is None else wish.wanted

@@ -17,16 +17,27 @@ from django.db.models import Q
 
 from forestall.server.alerts.services import notify
 from forestall.server.calendar.ics import Entry, calendar_file, window_uid
-from forestall.server.calendar.models import MaintenanceWindow, NoticeWish, WindowNotice
-from forestall.server.calendar.queries import MOST_UPCOMING, window_rules
+from forestall.server.calendar.models import MaintenanceWindow, NoticeWish, PlannedWork, WindowNotice
+from forestall.server.calendar.queries import (
+    COUNTING,
+    MOST_UPCOMING,
+    Upcoming,
+    planned_work,
+    window_rule,
+    window_rules,
+    windows,
+)
 from forestall.server.calendar.recurrence import day_words, recurrence_words
-from forestall.server.calendar.rules import zone
+from forestall.server.calendar.rules import CalendarError, zone
+from forestall.server.calendar.services import WORK_AHEAD, work_plan, work_unplan
 from forestall.server.calendar.windows import Occurrence, Window, occurrences, window_counts
 from forestall.server.checks.result import Risk
 from forestall.server.people.models import Person, Site
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.people.voice import voices
 from forestall.server.tickets.mail import tell_of_planned_work, tell_of_window
+from forestall.server.tickets.models import EventKind, Ticket
+from forestall.server.tickets.steps import TicketError, event_write, workable
 
 _TOLD = Scope.system("desk")
 MOST_TIMES_IN_A_MAIL = 10
@@ -233,3 +244,78 @@ def _entries(news: News, now: datetime) -> list[Entry]:
         )
         for start, end, sequence, status in told
     ]
+
+
+# --- work on a ticket, planned into a window -------------------------------------------------------------------
+
+WINDOW_TIMES_OFFERED = 6
+
+
+def ticket_windows(*, scope: Scope, ticket: Ticket, now: datetime) -> list[Upcoming]:
+    """The next times at which a window of the ticket's device, or of its site, is open; the earliest first."""
+    covering = Q(device_id=None) if ticket.device_id is None else Q(device_id=None) | Q(device_id=ticket.device_id)
+    rows = list(windows(scope=scope).filter(COUNTING, covering, site=ticket.site_id, ended_at=None))
+    # By the first few of each: a rule of every day would else be looked at for a year.
+    rules = window_rules(rows)
+    found = [
+        Upcoming(window=row, occurrence=one)
+        for row in rows
+        for one in islice(occurrences(rules[row.pk], now, now + WORK_AHEAD), WINDOW_TIMES_OFFERED)
+    ]
+    return sorted(found, key=lambda one: (one.occurrence.start, one.window.name))[:WINDOW_TIMES_OFFERED]
+
+
+def ticket_planned(*, scope: Scope, ticket: Ticket) -> PlannedWork | None:
+    """The window's time that work on the ticket is planned for; None when it is planned for none."""
+    return planned_work(scope=scope).filter(ticket_number=ticket.number).first()
+
+
+def still_open(planned: PlannedWork, *, now: datetime) -> bool:
+    """Whether the window still opens at the time work was planned for: it may have been moved, ended, or shut."""
+    if planned.starts_at <= now:
+        return True
+    rule = window_rule(planned.window)
+    found = next(occurrences(rule, planned.starts_at, planned.starts_at + timedelta(minutes=planned.minutes)), None)
+    return found is not None and found.start == planned.starts_at
+
+
+@transaction.atomic
+def ticket_plan(
+    *, ticket: Ticket, window: MaintenanceWindow, starts_at: datetime | None, minutes: int, scope: Scope, now: datetime
+) -> PlannedWork:
+    """Plan work on a ticket into a time of a window (None: its next). Its SLA clocks go on as they do.
+
+    TicketError for a window that does not cover the ticket's device, does not open then, or is too short.
+    """
+    ticket = workable(ticket, scope)
+    if window.site_id != ticket.site_id or window.device_id not in {None, ticket.device_id}:
+        raise TicketError(f"window: {window.name!r} is none of what ticket {ticket.number} is about")
+    try:
+        made = work_plan(
+            window=window, starts_at=starts_at, minutes=minutes, ticket_number=ticket.number, scope=scope, now=now
+        )
+    except CalendarError as error:
+        raise TicketError(str(error)) from None
+    local = made.starts_at.astimezone(zone(ticket.site.zone))
+    when = f"{day_words(local.date())}, {local:%H:%M} ({ticket.site.zone})"
+    event_write(
+        ticket,
+        EventKind.COMMENTED,
+        actor=scope.who,
+        text=f"Planned for {window.name}, {when}: {minutes} minutes of work.",
+        now=now,
+        for_client=f"We plan to work on it on {when}.",
+    )
+    return made
+
+
+@transaction.atomic
+def ticket_unplan(*, ticket: Ticket, scope: Scope, now: datetime) -> None:
+    """Take the plan back. TicketError when there is none."""
+    ticket = workable(ticket, scope)
+    if not work_unplan(ticket_number=ticket.number, scope=scope, now=now):
+        raise TicketError(f"ticket {ticket.number} is planned for no window")
+    event_write(
+        ticket, EventKind.COMMENTED, actor=scope.who, text="The planned time was taken back.", now=now,
+        for_client="The time we planned is taken back; we will say when we work on it.",
+    )  # fmt: skip

@@ -24,6 +24,9 @@ from forestall.server.clients.queries import sites_served
 from forestall.server.inventory import queries as inventory
 from forestall.server.people.models import Site
 from forestall.server.people.scope import Permission, Scope
+from forestall.server.tickets import queries as tickets
+from forestall.server.tickets.models import Ticket
+from forestall.server.tickets.windows import still_open, ticket_plan, ticket_planned, ticket_unplan, ticket_windows
 
 router = Routes(tags=["windows"])
 
@@ -112,6 +115,27 @@ class WindowChangeIn(Schema):
     notice_first_only: bool | None = None
     catch_up_hours: int | None = Field(None, ge=0, le=services.LONGEST_CATCH_UP_HOURS)
     needs_approval: bool | None = None
+
+
+class TicketWindowIn(Schema):
+    window: int
+    starts_at: datetime | None = Field(None, description="Start of one of its times; left out: the next.")
+    minutes: int = Field(ge=1, description="How long the work takes; no longer than the window is open.")
+
+
+class PlannedWorkOut(Schema):
+    window: int
+    name: str
+    starts_at: datetime
+    minutes: int
+    planned_at: datetime
+    planned_by: str
+    still_open: bool = Field(description="False: the window was moved, ended or shut since.")
+
+
+class TicketWindowOut(Schema):
+    planned: PlannedWorkOut | None
+    next_times: list[WindowTimeOut] = Field(description="When windows of its device or site open next.")
 
 
 VOLATILE = {"next_start", "next_end", "clock_changes", "blackouts"}
@@ -213,6 +237,57 @@ def window_end(request: ApiRequest, window_id: int) -> dict[str, Any]:
     scope, now = request.scope, current_time()
     found = queries.windows(scope=scope).get(pk=window_id)
     return _shown(services.window_end(window=found, scope=scope, now=now), now)
+
+
+@router.get(
+    "/tickets/{number}/window",
+    allow=Permission.TICKET_VIEW,
+    response=TicketWindowOut,
+    summary="When work on a ticket is planned, and when its windows open next",
+    volatile={"next_times"},
+)
+def ticket_window_show(request: ApiRequest, number: int) -> dict[str, Any]:
+    scope, now = request.scope, current_time()
+    return _ticket_window(scope, tickets.ticket(scope=scope, number=number), now)
+
+
+@router.put(
+    "/tickets/{number}/window",
+    allow=Permission.TICKET_WORK,
+    response=TicketWindowOut,
+    summary="Plan work on a ticket into a window; its SLA clocks go on",
+)
+def ticket_window_plan(request: ApiRequest, number: int, body: TicketWindowIn) -> dict[str, Any]:
+    scope, now = request.scope, current_time()
+    ticket = tickets.ticket(scope=scope, number=number)
+    # Another client's window and one that is not there are the same: none of what the ticket is about (V8).
+    window = queries.windows(scope=scope).filter(pk=body.window).first()
+    if window is None:
+        scope.require(Permission.TICKET_WORK, on=ticket)
+        raise ValueError(f"window: {body.window} is none of what ticket {number} is about")
+    ticket_plan(ticket=ticket, window=window, starts_at=body.starts_at, minutes=body.minutes, scope=scope, now=now)
+    return _ticket_window(scope, ticket, now)
+
+
+@router.delete("/tickets/{number}/window", allow=Permission.TICKET_WORK, summary="Take back what is planned")
+def ticket_window_unplan(request: ApiRequest, number: int) -> tuple[int, None]:
+    scope = request.scope
+    ticket_unplan(ticket=tickets.ticket(scope=scope, number=number), scope=scope, now=current_time())
+    return 204, None
+
+
+def _ticket_window(scope: Scope, ticket: Ticket, now: datetime) -> dict[str, Any]:
+    planned = ticket_planned(scope=scope, ticket=ticket)
+    shown = None
+    if planned is not None:
+        plain = ("starts_at", "minutes", "planned_at", "planned_by")
+        shown = {
+            "window": planned.window_id,
+            "name": planned.window.name,
+            "still_open": still_open(planned, now=now),
+            **{name: getattr(planned, name) for name in plain},
+        }
+    return {"planned": shown, "next_times": [_time(one) for one in ticket_windows(scope=scope, ticket=ticket, now=now)]}
 
 
 def _require_device(scope: Scope, site: Site, device: UUID | None) -> None:

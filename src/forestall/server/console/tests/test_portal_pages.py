@@ -35,7 +35,7 @@ PORTAL_QUERIES = {
     "/portal/": 12,
     "/portal/tickets/": 3,
     "/portal/devices/": 4,
-    "/portal/calendar/": 5,
+    "/portal/calendar/": 7,
     "/portal/reports/": 1,
     "ticket": 9,
 }

@@ -16,10 +16,10 @@ from django.utils.safestring import SafeString
 
 from forestall.server.calendar import queries as calendars
 from forestall.server.calendar.models import MaintenanceWindow
-from forestall.server.calendar.queries import Upcoming
-from forestall.server.calendar.recurrence import recurrence_words
+from forestall.server.calendar.queries import Upcoming, blackout_rule, wants_mails
+from forestall.server.calendar.recurrence import blackout_words, recurrence_words
 from forestall.server.calendar.rules import CalendarError
-from forestall.server.calendar.services import window_answer
+from forestall.server.calendar.services import notice_wish_set, window_answer
 from forestall.server.console import parts, words
 from forestall.server.console.access import PageRequest, View, page
 from forestall.server.console.parts import Column, Empty, Row, Table
@@ -343,6 +343,12 @@ def calendar(request: PageRequest, looking: Looking) -> HttpResponse:
         "declined": [(one, when_words(one)) for one in plan.declined],
         "planned": planned_parts(plan.planned, now),
         "free": plan.free,
+        "blackouts": [
+            (one, blackout_words(blackout_rule(one)))
+            for one in calendars.blackouts(scope=scope, by=Permission.PORTAL_VIEW).filter(ended_at=None)
+            if one.yearly or one.ends_on >= now.date()
+        ],
+        "mails": None if looking.is_preview else wants_mails(scope=request.scope),
         "ahead": queries.AHEAD.days,
     }
     return render(request, looking, "calendar", context, section="calendar", title="Calendar")
@@ -412,6 +418,16 @@ def window_act(request: PageRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{said}: {window.name}. Thank you; it is on record, and we are told.")
     except CalendarError as refusal:
         messages.error(request, _sentence(refusal))
+    return HttpResponseRedirect("/portal/calendar/")
+
+
+@page(permission=Permission.PORTAL_VIEW, methods=("POST",))
+def notices_act(request: PageRequest) -> HttpResponse:
+    """Switch mails about planned work on or off, for oneself."""
+    wanted = request.POST.get("mails") == "on"
+    notice_wish_set(person=request.person, wanted=wanted, now=timezone.now())
+    said = "We write to you before we work on your devices." if wanted else "You get no mails about planned work."
+    messages.success(request, said)
     return HttpResponseRedirect("/portal/calendar/")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -12,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.calendar.rules import Segment
 from forestall.server.checks.result import Status
 from forestall.server.console import parts, titles, words
@@ -26,7 +28,7 @@ from forestall.server.people.queries import holders
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.people.voice import voices
 from forestall.server.reports import queries as reports
-from forestall.server.tickets import approvals, queries, requests, services
+from forestall.server.tickets import approvals, queries, requests, services, windows
 from forestall.server.tickets.mail import mail_is_set
 from forestall.server.tickets.models import ApprovalState, Ticket, TicketApproval, TicketState
 from forestall.server.tickets.queries import QueueRow, TimelineRow
@@ -232,10 +234,31 @@ def ticket(request: PageRequest, number: int) -> HttpResponse:
         "rating": rating_of(scope=scope, ticket=found),
         "portal": f"/portal/tickets/{found.number}/" if scope.may(Permission.PORTAL_VIEW, on=found) else "",
         "acts": _acts(found) if scope.may(Permission.TICKET_WORK) else [],
+        **_windows(scope, found, now),
     }
     return render_page(
         request, "ticket", context, section="tickets", title=f"#{found.number} {found.title}", data_at=now
     )
+
+
+def _windows(scope: Scope, ticket: Ticket, now: datetime) -> dict[str, Any]:
+    """The next windows of what it is about, and what is planned."""
+    if ticket.is_done:
+        return {}
+    zone = ticket.site.zone
+    times = [
+        (f"{one.window.pk}@{one.occurrence.start.isoformat()}", one.window, one.occurrence,
+         words.clock_time(one.occurrence.start, now, zone), words.span_long(one.occurrence.end - one.occurrence.start))
+        for one in windows.ticket_windows(scope=scope, ticket=ticket, now=now)
+    ]  # fmt: skip
+    planned = windows.ticket_planned(scope=scope, ticket=ticket)
+    return {
+        "window_times": times,
+        "planned": planned,
+        "planned_shut": planned is not None and not windows.still_open(planned, now=now),
+        "planned_when": words.clock_time(planned.starts_at, now, zone) if planned is not None else "",
+        "window_zone": zone,
+    }
 
 
 def _acts(ticket: Ticket) -> list[tuple[str, str]]:
@@ -537,6 +560,26 @@ def _reopen(request: PageRequest, ticket: Ticket, now: datetime) -> str:
     return f"#{ticket.number} is open again."
 
 
+def _plan(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    number, _, start = request.POST.get("time", "").partition("@")
+    minutes = parts.number_typed(request.POST.get("minutes", "")) or 0
+    try:
+        window = MaintenanceWindow.objects.visible_to(request.scope).get(pk=int(number))
+        starts_at = datetime.fromisoformat(start)
+    except (ValueError, MaintenanceWindow.DoesNotExist):
+        raise services.TicketError("choose one of the window's times") from None
+    planned = windows.ticket_plan(
+        ticket=ticket, window=window, starts_at=starts_at, minutes=minutes, scope=request.scope, now=now
+    )
+    when = words.clock_time(planned.starts_at, now, ticket.site.zone)
+    return f"#{ticket.number} is planned for {window.name}, {when}. Its clocks go on."
+
+
+def _unplan(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    windows.ticket_unplan(ticket=ticket, scope=request.scope, now=now)
+    return f"#{ticket.number} is planned for no window any more."
+
+
 ACTS: dict[str, Act] = {
     "acknowledge": _acknowledge,
     "start": _start,
@@ -548,6 +591,8 @@ ACTS: dict[str, Act] = {
     "reopen": _reopen,
     "ask": _ask,
     "withdraw": _withdraw,
+    "plan": _plan,
+    "unplan": _unplan,
 }
 
 
