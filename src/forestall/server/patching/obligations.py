@@ -182,7 +182,8 @@ class Terms:
         what = "security updates" if self.security else "updates"
         said = f"{kinds} {what}".strip() if kinds else what if self.security else "every update"
         if rated:
-            said += f" rated {', '.join(rated[:-1])} or {rated[-1]}" if len(rated) > 1 else f" rated {rated[0]}"
+            last = f"{', ' if len(rated) > 2 else ' '}or {rated[-1]}"
+            said += f" rated {', '.join(rated[:-1])}{last}" if len(rated) > 1 else f" rated {rated[0]}"
         if self.exploited:
             said += " of vulnerabilities known to be exploited"
         return said

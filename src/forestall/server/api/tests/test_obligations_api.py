@@ -70,7 +70,7 @@ def test_the_built_in_obligations_say_who_demands_what(site) -> None:
         "contract", "routine-monthly", "firmware-quarterly", "cyber-essentials", "kev",
     ]  # fmt: skip
     assert found[0]["deadline"]["words"] == "72 h after vendor release"
-    assert found[3]["about"] == "security updates rated critical, high, CVSS 7 or more or not rated"
+    assert found[3]["about"] == "security updates rated critical, high, CVSS 7 or more, or not rated"
     assert found[3]["source"].startswith("NCSC")
 
 
