@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -23,17 +22,16 @@ from forestall.server.people.scope import Scope
 OPEN_STATES = tuple(state for state in DeploymentState.values if state not in SETTLED)
 
 
-def deployments(*, scope: Scope) -> QuerySet[Deployment]:
-    """Deployments that ``scope`` may see, with device, site and client."""
-    found: QuerySet[Deployment] = Deployment.objects.visible_to(scope)
-    return found.select_related("device", "site", "client")
+def deployments(*, scope: Scope, late_at: datetime | None = None) -> QuerySet[Deployment]:
+    """Deployments that ``scope`` may see, with device, site and client.
 
-
-def deployments_late(found: QuerySet[Deployment], *, now: datetime) -> QuerySet[Deployment]:
-    """Those of ``found`` whose deadline has passed while they were open."""
-    return found.filter(
-        Q(settled_at=None, due_at__lt=now) | Q(state=DeploymentState.VERIFIED, due_at__lt=F("installed_at"))
-    )
+    ``late_at``: only those whose deadline had passed then while they were open, or that were installed after it.
+    """
+    found: QuerySet[Deployment] = Deployment.objects.visible_to(scope).select_related("device", "site", "client")
+    if late_at is None:
+        return found
+    installed_late = Q(state=DeploymentState.VERIFIED, due_at__lt=F("installed_at"))
+    return found.filter(Q(settled_at=None, due_at__lt=late_at) | installed_late)
 
 
 def changes_of(*, scope: Scope, deployment: Deployment) -> QuerySet[DeploymentChange]:
@@ -64,20 +62,13 @@ def policy_for(*, scope: Scope, device: Device) -> PatchPolicy | None:
     return found
 
 
-def decisions(*, scope: Scope) -> QuerySet[UpdateDecision]:
-    """Decisions about updates that ``scope`` may see: those for clients, and for devices that it sees."""
+def decisions(*, scope: Scope, in_force_at: datetime | None = None) -> QuerySet[UpdateDecision]:
+    """Decisions about updates that ``scope`` may see: those for clients, and for devices that it sees.
+
+    ``in_force_at``: only those that hold then.
+    """
     found: QuerySet[UpdateDecision] = UpdateDecision.objects.visible_to(scope).select_related("client")
-    return found.filter(Q(device_id=None) | Q(device_id__in=Device.objects.visible_to(scope).values("pk")))
-
-
-def in_force(found: QuerySet[UpdateDecision], *, now: datetime) -> QuerySet[UpdateDecision]:
-    """Decisions that hold now."""
-    return found.filter(Q(until=None) | Q(until__gt=now), ended_at=None)
-
-
-def progress_of(rows: Iterable[Deployment]) -> dict[str, int]:
-    """How far a run is: state → how many of its updates."""
-    counted: dict[str, int] = {}
-    for row in rows:
-        counted[row.state] = counted.get(row.state, 0) + 1
-    return counted
+    found = found.filter(Q(device_id=None) | Q(device_id__in=Device.objects.visible_to(scope).values("pk")))
+    if in_force_at is None:
+        return found
+    return found.filter(Q(until=None) | Q(until__gt=in_force_at), ended_at=None)

@@ -102,7 +102,7 @@ def deployment_list(
     settled: bool = False,  # noqa: FBT001, FBT002
     job: UUID | None = None,
 ) -> dict[str, Any]:
-    found = queries.deployments(scope=request.scope)
+    found = queries.deployments(scope=request.scope, late_at=current_time() if late else None)
     if client is not None:
         found = found.filter(client=client)
     if device is not None:
@@ -117,8 +117,6 @@ def deployment_list(
         found = found.filter(name=name)
     if job is not None:
         found = found.filter(job_id=job)
-    if late:
-        found = queries.deployments_late(found, now=current_time())
     return page(found, shape=_deployment, cursor=paging.cursor, limit=paging.limit, order=("-pk",))
 
 

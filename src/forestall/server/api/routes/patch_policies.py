@@ -142,11 +142,9 @@ def update_decision_list(
     client: UUID | None = None,
     ended: bool = False,  # noqa: FBT001, FBT002 - a query parameter
 ) -> dict[str, Any]:
-    found = queries.decisions(scope=request.scope)
+    found = queries.decisions(scope=request.scope, in_force_at=None if ended else current_time())
     if client is not None:
         found = found.filter(client=client)
-    if not ended:
-        found = queries.in_force(found, now=current_time())
     return page(found, shape=_decision, cursor=paging.cursor, limit=paging.limit, order=("-pk",))
 
 

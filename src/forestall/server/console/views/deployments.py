@@ -257,7 +257,7 @@ def deployment(request: PageRequest, deployment_id: int) -> HttpResponse:
     may = scope.may(Permission.PATCH_CHANGE, on=device)
     held = [
         one
-        for one in queries.in_force(queries.decisions(scope=scope).filter(client=found.client_id), now=now)
+        for one in queries.decisions(scope=scope, in_force_at=now).filter(client=found.client_id)
         if decision_covers(one, found)
     ]
     context = {
@@ -454,7 +454,7 @@ def client_updates(request: PageRequest, client_id: UUID) -> HttpResponse:
             form.refuse(refusal)
         else:
             return _kept(request, "The policy is kept.")
-    decisions = list(queries.in_force(queries.decisions(scope=scope).filter(client=client), now=now)[:200])
+    decisions = list(queries.decisions(scope=scope, in_force_at=now).filter(client=client)[:200])
     may = scope.may(Permission.PATCH_CHANGE, on=site or client)
     whole = next((one for one in policies if one.site_id is None), None)
     context = {
