@@ -26,7 +26,10 @@ _OWN_MAKING = re.compile(r"/(?:(?:tmp|var/tmp|dev|run|var/run|proc|sys)/|memfd:|
 _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ [1-9]\d* +(/.*) \(deleted\)$", re.M)
 _UNPACKING = re.compile(r"(\.dpkg-(tmp|new|old)|;[0-9a-f]{8})$")
 """What dpkg and rpm put behind a file's name while they replace it."""
-_CONTAINER = re.compile(r"docker|libpod|kubepods|containerd|crio|lxc|machine\.slice|nspawn")
+_CONTAINER = re.compile(
+    r"docker-[0-9a-f]|/docker/|libpod|kubepods|cri-containerd|crio-|/lxc/|lxc\.payload|machine\.slice"
+)
+"""Control groups of containers, not of the services that run them (``docker.service``)."""
 _SERVICE = re.compile(r"/system\.slice/(?:.*/)?([^/]+)\.service(?:/|$)")
 
 

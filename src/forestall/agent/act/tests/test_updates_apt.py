@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from forestall.agent.act import packages
 from forestall.agent.act.actions import ACTIONS
 from forestall.agent.act.context import ActionFailed
 from forestall.agent.act.providers import CODES, PROVIDERS, apt
+from forestall.agent.apart import Apart
 from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.providers import apt as apt_reader
 from forestall.agent.collect.readiness import busy
@@ -457,6 +459,35 @@ def end_all(world):
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_at_any_moment_the_machine_is_told_as_it_is_and_repaired(ada, seed):
+    """A sample; ``bench/kill_upgrade.py`` does the same a hundred times to a real Debian."""
+    ada.offer("security", "updates")
+    chance = random.Random(seed)
+    at = chance.uniform(0.05, 0.6)
+    child = Apart(lambda _tell: install(ada, "all"))
+    time.sleep(at)
+    if seed % 2:
+        os.kill(child.pid, signal.SIGKILL)
+    else:
+        end_all(ada)
+    while not child.advance():
+        pass
+    deadline = time.monotonic() + 20
+    while processes_of(ada) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    real = ada.installed()
+    half = {name for name, version in real.items() if " " in version}
+    assert {each.partition(":")[0] for each in unfinished(ada)} - {"dpkg"} == half
+    assert {name: version.rpartition(" ")[2] for name, version in real.items()} == {
+        name: version for (name, _), version in apt.versions(ada.host, ada.context()).items()
+    }
+    act(ada, "updates.repair")
+    assert unfinished(ada) == ()
+    install(ada, "all")
+    assert pending(ada) == {"greedy": "2.0-1"}
 
 
 # --- before and around ---------------------------------------------------------------------------------------

@@ -210,6 +210,28 @@ def test_updates_are_those_that_apt_lists():
 
 
 @needs_apt
+def test_updates_are_those_of_a_simulated_upgrade_package_by_package():
+    """The differences that are on purpose stand in docs/agent.md: held, phased, new packages, removals."""
+    told = subprocess.run(
+        ["apt-get", "--simulate", "dist-upgrade"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "LC_ALL": "C"},
+    ).stdout
+    upgraded = {
+        (name.partition(":")[0], old, new)
+        for name, old, new in re.findall(r"^Inst (\S+) \[(\S+)\] \((\S+) ", told, re.MULTILINE)
+    }
+    removed = set(re.findall(r"^Remv (\S+)", told, re.MULTILINE))
+    document = collect_one("updates", LocalHost())
+    ours = [each for each in document.pending if not each.manager and not each.held and each.name not in removed]
+    # Phased updates are listed before their turn has come; only Ubuntu has them.
+    phased = set() if "phasing" not in told else {each.name for each in ours} - {name for name, _, _ in upgraded}
+    assert {(each.name, each.installed, each.candidate) for each in ours if each.name not in phased} == upgraded
+
+
+@needs_apt
 def test_finding_updates_takes_at_most_six_tenths_of_a_simulated_upgrade():
     def cpu(work):
         before = resource.getrusage(resource.RUSAGE_CHILDREN), time.process_time()
