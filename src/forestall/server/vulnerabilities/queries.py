@@ -8,7 +8,7 @@ past one from the rows with their times; what is asked of it is the same.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -143,17 +143,20 @@ def picture(
         vulnerable = _versions_now(np.unique(package))
     else:
         rows = rows.filter(first_seen_at__lte=at).filter(Q(gone_at=None) | Q(gone_at__gt=at))
-        listed = list(rows.values_list("device_id", "client_id", "package_id", "only_running", "exposed"))
-        index: dict[UUID, int] = {}
-        clients = []
-        for one in listed:
-            if one[0] not in index:
-                index[one[0]] = len(index)
-                clients.append(one[1])
-        devices = list(index)
-        place = np.array([index[one[0]] for one in listed], np.int64)
-        package = np.array([one[2] for one in listed], np.int64)
-        special = [(one[0], one[2], one[3], one[4]) for one in listed if one[3] or one[4]]
+        # By the number of the device's software: tens of thousands of long ids would take most of the time.
+        listed = list(rows.values_list("device__software_versions", "package_id", "only_running", "exposed"))
+        own = DeviceSoftware.objects.visible_to(scope).filter(**filters).order_by()
+        known = {pk: (one, of) for pk, one, of in own.values_list("pk", "device_id", "device__client_id")}
+        index: dict[int, int] = {}
+        for row in listed:
+            if row[0] in known and row[0] not in index:
+                index[row[0]] = len(index)
+        listed = [row for row in listed if row[0] in index]
+        devices = [known[pk][0] for pk in index]
+        clients = [known[pk][1] for pk in index]
+        place = np.array([index[row[0]] for row in listed], np.int64)
+        package = np.array([row[1] for row in listed], np.int64)
+        special = [(devices[index[row[0]]], row[1], row[2], row[3]) for row in listed if row[2] or row[3]]
         vulnerable = _versions_then(np.unique(package), at)
     found = Picture(at=moment, devices=devices, clients=clients, cells=[], ranks=ranks(), known=len(devices))
     marks = [] if with_marked else _marks_in_force(scope, moment)
@@ -578,23 +581,47 @@ class DeviceTotal:
 
 
 def devices(found: Picture) -> list[DeviceTotal]:
-    """Devices with something open, what matters most first. A vulnerability in two packages counts twice."""
-    number = len(found.devices)
-    totals = np.zeros((6, number), np.int64)
+    """Devices with something open, what matters most first. What several packages of one source share counts once."""
+    totals = np.zeros((6, len(found.devices)), np.int64)
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in found.cells:
-        both = np.concatenate([cell.fixable, cell.unfixable])
-        scores = found.ranks.score[both].astype(np.int64)
-        top = int(scores.max()) + ranking.EXPOSED * cell.exposed + ranking.FIXABLE * bool(len(cell.fixable))
-        own = cell.devices
-        totals[0, own] = np.maximum(totals[0, own], top)
-        totals[1, own] += len(both)
-        totals[2, own] += len(both) if cell.running else len(cell.fixable)
-        totals[3, own] += int(found.ranks.exploited[both].sum())
-        totals[4, own] += int((found.ranks.severity[both] == 0).sum())
-        totals[5, own] += 1
+        groups[cell.version.ecosystem, cell.version.source or cell.version.name].append(cell)
+    for cells in groups.values():
+        for cell in cells:
+            both = np.concatenate([cell.fixable, cell.unfixable])
+            top = int(found.ranks.score[both].max())
+            top += ranking.EXPOSED * cell.exposed + ranking.FIXABLE * bool(len(cell.fixable))
+            totals[0, cell.devices] = np.maximum(totals[0, cell.devices], top)
+        for own, both, fixable in _joined(cells):
+            totals[1, own] += len(both)
+            totals[2, own] += len(fixable)
+            totals[3, own] += int(found.ranks.exploited[both].sum())
+            totals[4, own] += int((found.ranks.severity[both] == 0).sum())
+            totals[5, own] += 1
     open_ = np.flatnonzero(totals[1])
     order = open_[np.lexsort((-totals[1, open_], -totals[0, open_]))]
     return [DeviceTotal(found.devices[one], *totals[:, one].tolist()) for one in order.tolist()]
+
+
+def _joined(cells: Sequence[Cell]) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Of the cells of one source: devices that have the same of them, with all the ids and those with a fix."""
+    if len(cells) == 1:
+        kinds = {(0,): cells[0].devices}
+    else:
+        places = np.concatenate([cell.devices for cell in cells])
+        numbers = np.concatenate([np.full(len(cell.devices), number) for number, cell in enumerate(cells)])
+        gathered: dict[int, list[int]] = defaultdict(list)
+        for place, number in zip(places.tolist(), numbers.tolist(), strict=True):
+            gathered[place].append(number)
+        listed: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for place, own in gathered.items():
+            listed[tuple(own)].append(place)
+        kinds = {own: np.array(some, np.int64) for own, some in listed.items()}
+    for own, devices_ in kinds.items():
+        fixable = [cells[one].fixable for one in own]
+        fixable += [cells[one].unfixable for one in own if cells[one].running]
+        both = [*fixable, *(cells[one].unfixable for one in own)]
+        yield devices_, np.unique(np.concatenate(both)), np.unique(np.concatenate(fixable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -682,6 +709,9 @@ class Place:
     mark: VulnerabilityMark | None
 
 
+_PLACE = ("client", "device", "package", "binaries", "only_running", "exposed", "first_seen_at", "gone_at")
+
+
 def places_of(*, scope: Scope, found: Vulnerability, now: datetime) -> list[Place]:
     """Where it is, and where it was; open ones first, then the newest."""
     known: dict[int, list[PackageVulnerability]] = defaultdict(list)
@@ -689,7 +719,9 @@ def places_of(*, scope: Scope, found: Vulnerability, now: datetime) -> list[Plac
         known[one.package_id].append(one)
     own = [m for m in marks(scope=scope, name=found.name) if _mark_of(m).holds(now)]
     listed = []
-    for row in _rows_of(scope, found).select_related("device__client", "device__site", "package"):
+    rows = _rows_of(scope, found).select_related("device__client", "package")
+    shown = (*_PLACE, *(f"device__{name}" for name in ("name", "client", "site", "client__name")))
+    for row in rows.only(*shown, *(f"package__{name}" for name in ("name", "version", "source"))):
         spans = known[row.package_id]
         since = max(row.first_seen_at, min(one.known_at for one in spans))
         taken_back = max((one.gone_at for one in spans if one.gone_at), default=None)

@@ -204,7 +204,12 @@ def _follow_devices(engine: Engine, now: datetime) -> int:
         if row.device_id in software and row.device_id in system:
             asked = lookups(host_of(system[row.device_id], software[row.device_id]))
             found[row.device_id] = _keys(asked)
-            sources |= {(one.ecosystem, one.name): one.package.source for one in asked if one.package.source}
+            # Where advisories name source packages, the name is the source already.
+            sources |= {
+                (one.ecosystem, one.name): one.package.source
+                for one in asked
+                if one.package.source and one.name == one.package.name
+            }
     packages = _versions({key for own in found.values() for key, _ in own}, sources)
     due = [one for one in packages.values() if _is_due(one, engine)]
     _match(due, engine, now)

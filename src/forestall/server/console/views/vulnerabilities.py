@@ -133,7 +133,7 @@ def _sentence(found: Picture, whole: Summary, state: FeedsState, now: datetime, 
         fixed = "have a fix" if whole.exploited_fixable == whole.exploited > 1 else (
             "has a fix" if whole.exploited == 1 else f"({whole.exploited_fixable} with a fix)"
         )  # fmt: skip
-        said = format_html("{} {}: {}", said, fixed, f"{first.sentence[:1].lower()}{first.sentence[1:]}")
+        said = format_html("{} {}: first {}", said, fixed, f"{first.sentence[:1].lower()}{first.sentence[1:]}")
     else:
         said = format_html("{} {} no fix yet", said, words.does(whole.exploited, "have"))
     return format_html("{}{}. {} in all.", f"{when}: " if when else "", said, total)
@@ -363,7 +363,8 @@ def vulnerability(request: PageRequest, vulnerability_name: str) -> HttpResponse
     counting = [one for one in open_ if one.mark is None]
     marks = list(queries.marks(scope=scope, name=row.name))
     names = _device_names(request, {one.device_id for one in marks if one.device_id})
-    may = [one.device.client for one in places if scope.may(Permission.RISK_ACCEPT, on=one.device.client)]
+    clients = {one.device.client_id: one.device.client for one in places}
+    devices = {one.device.pk: one.device for one in open_}
     context = {
         "crumbs": format_html(
             '<a href="/vulnerabilities/">Vulnerabilities</a> › <a href="/vulnerabilities/?by=vulnerability">By '
@@ -373,18 +374,15 @@ def vulnerability(request: PageRequest, vulnerability_name: str) -> HttpResponse
         "vulnerability": row,
         "facts": _facts(row, now),
         "why": _why(row, counting, now),
-        "table": _places_table(places, now),
+        "table": _places_table(request, places, now),
         "strip": parts.history_strip(
             _history(places, now), start=now - timedelta(days=HISTORY_DAYS), end=now
         ),
         "days": HISTORY_DAYS,
         "marks": _marks_table(request, marks, names, now),
         "marked": bool(marks),
-        "clients": list({one.pk: one for one in may}.values()),
-        "devices": [
-            one for one in {place.device.pk: place.device for place in open_}.values()
-            if scope.may(Permission.RISK_ACCEPT, on=one)
-        ][:DEVICES_SHOWN],
+        "clients": [one for one in clients.values() if scope.may(Permission.RISK_ACCEPT, on=one)],
+        "devices": [one for one in devices.values() if scope.may(Permission.RISK_ACCEPT, on=one)][:DEVICES_SHOWN],
         "packages": sorted({one.package.name for one in places}),
         "kinds": list(MARKS.items()),
         "until": UNTIL,
@@ -446,7 +444,8 @@ def _why(row: Vulnerability, counting: Sequence[Place], now: datetime) -> list[t
     return sums
 
 
-def _places_table(places: Sequence[Place], now: datetime) -> Table:
+def _places_table(request: PageRequest, places: Sequence[Place], now: datetime) -> Table:
+    pages, stretch = parts.pages_of(request.GET, len(places), A_PAGE)
     return Table(
         caption="Devices that have it or had it",
         columns=[Column("Device", "lead"), Column("State", "second"), Column("Package"), Column("Fixed in"),
@@ -467,9 +466,10 @@ def _places_table(places: Sequence[Place], now: datetime) -> Table:
                     parts.moment(one.since, now),
                 ],
             )
-            for one in places
+            for one in places[stretch]
         ],
         empty=Empty("No device has it", "None of those that you may see."),
+        pages=pages,
     )  # fmt: skip
 
 
@@ -593,7 +593,7 @@ def device_tab(request: PageRequest, found: Device, now: datetime) -> dict[str, 
         rows=[
             Row(
                 key=f"finding-{one.vulnerability.pk}-{one.row.pk}",
-                group="Counts" if one.mark is None else "Marked: does not count",
+                group=_counts(one) if len(counting) < len(listed) else "",
                 cells=[
                     parts.link(f"/vulnerabilities/{one.vulnerability.name}/", one.vulnerability.name,
                                one.vulnerability.title[:100]),
@@ -629,6 +629,10 @@ def device_tab(request: PageRequest, found: Device, now: datetime) -> dict[str, 
         "sbom": reverse("console:device_sbom", args=[found.pk]),
         "has_software": bool(shown.known),
     }
+
+
+def _counts(one: queries.Finding) -> str:
+    return "Counts" if one.mark is None else "Marked: does not count"
 
 
 @page(permission=Permission.DEVICE_VIEW)
