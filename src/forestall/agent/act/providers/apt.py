@@ -161,10 +161,22 @@ def repair(host: Host, ctx: Context) -> str:
     configured = run_program([*_CONFIGURE], ctx, environment=ENVIRONMENT)
     if _code(configured.output, "") == "manager_busy":
         raise ActionFailed("manager_busy", _sentence(configured), output=configured.output)
-    # What dpkg could not configure may lack a dependency, or its archive may have to be unpacked anew: apt's part.
+    # A package whose unpacking was cut short cannot be configured, and apt would try nothing else with it: it is
+    # unpacked anew, in the version that dpkg has on record, else in the one that is offered.
+    outputs = [configured.output]
+    if torn := _torn(host):
+        anew = _apt(
+            ["--yes", "--reinstall", "install", "--", *(f"{each.name}={each.version}" for each in torn)], host, ctx
+        )
+        outputs.append(anew.output)
+        if anew.exit_code != 0:
+            outputs.append(
+                _apt(["--yes", "--reinstall", "install", "--", *(each.name for each in torn)], host, ctx).output
+            )
+    # What dpkg could not configure may lack a dependency: apt's part.
     fixed = _apt(["--yes", "--fix-broken", "install"], host, ctx)
     again = run_program([*_CONFIGURE], ctx, environment=ENVIRONMENT)
-    output = "\n".join(ran.output for ran in (configured, fixed, again) if ran.output)
+    output = "\n".join(text for text in (*outputs, fixed.output, again.output) if text)
     if fixed.exit_code != 0 or again.exit_code != 0:
         bad = fixed if fixed.exit_code != 0 else again
         code = _code(bad.output, "repair_failed")
@@ -174,6 +186,13 @@ def repair(host: Host, ctx: Context) -> str:
             output=output,
         )
     return output
+
+
+def _torn(host: Host) -> list[reader.InstalledPackage]:
+    """Packages whose files are partly of one version and partly of another."""
+    result = _look(["dpkg-query", "--show", f"--showformat={reader.DPKG_FORMAT}"], host)
+    found = reader.parse_installed(result.stdout).values()
+    return [each for each in found if each.reinstall or each.state == "half-installed"]
 
 
 # --- how apt is called -------------------------------------------------------------------------------------

@@ -461,6 +461,24 @@ def end_all(world):
             continue
 
 
+def test_a_package_that_is_torn_between_two_versions_is_unpacked_anew(ada):
+    """Found by the campaign of kills: dpkg cannot configure such a package, and apt alone gives up on it."""
+    ada.offer("security", "updates")
+    status = ada.root / "var/lib/dpkg/status"
+    torn = status.read_text().replace(
+        "Package: tool\nStatus: install ok installed", "Package: tool\nStatus: install reinstreq half-installed"
+    )
+    status.write_text(torn)
+    (ada.root / "usr/share/tool/version").unlink()
+    assert unfinished(ada) == ("tool: unpacking it was cut short, must be installed anew",)
+    with fails("unfinished"):
+        install(ada)
+    result = act(ada, "updates.repair")
+    assert result.packages == (), "in the version it had: repairing is no upgrade"
+    assert unfinished(ada) == ()
+    assert (ada.root / "usr/share/tool/version").read_text() == "1:1.0-1\n"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_at_any_moment_the_machine_is_told_as_it_is_and_repaired(ada, seed):
     """A sample; ``bench/kill_upgrade.py`` does the same a hundred times to a real Debian."""

@@ -34,7 +34,7 @@ JOURNAL = "/var/lib/dpkg/updates"
 """Where dpkg notes each step until its database has it. What is left there when no dpkg runs was cut short."""
 LISTS = "/var/lib/apt/lists"
 SUCCESS_STAMP = "/var/lib/apt/periodic/update-success-stamp"
-_DPKG_FORMAT = (
+DPKG_FORMAT = (
     "${db:Status-Want}\t${db:Status-Status}\t${binary:Package}\t${Architecture}\t${db:Status-Eflag}\t${Version}\n"
 )
 _VERSION_LINE = re.compile(r"^ (\*\*\*|   ) (\S+) -?\d+")
@@ -116,7 +116,7 @@ def present(host: Host) -> bool:
 def read(notes: Notes) -> Reading:
     unknown_why = ""
     listed = notes.run(
-        ["dpkg-query", "--show", f"--showformat={_DPKG_FORMAT}"], what="installed packages", source="dpkg-query --show"
+        ["dpkg-query", "--show", f"--showformat={DPKG_FORMAT}"], what="installed packages", source="dpkg-query --show"
     )
     installed = parse_installed(listed.stdout) if listed else {}
     releases, refreshed_at = _releases(notes)
