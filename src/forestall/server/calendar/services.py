@@ -421,7 +421,7 @@ def blackout_add(
     else:
         client = Client.objects.visible_to(scope).filter(removed_at=None).get(pk=client.pk)
         scope.require(Permission.WINDOW_CHANGE, on=client if site is None else site)
-    made = Blackout.objects.create(
+    made: Blackout = Blackout.objects.create(
         client=client, site=site, why=why, starts_on=starts_on, starts_at=start, ends_on=ends_on, ends_at=end,
         yearly=yearly, created_at=now, created_by=scope.who,
     )  # fmt: skip

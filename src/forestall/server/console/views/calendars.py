@@ -352,7 +352,7 @@ def _ring_items(scope: Scope, sites: Sequence[Site], since: datetime, until: dat
         if rollout.client_id is not None and rollout.client_id not in here:
             continue
         zone = ZoneInfo(rollout.client.timezone) if rollout.client is not None else UTC
-        first = ring.started_at.astimezone(zone)
+        first = (ring.started_at or since).astimezone(zone)
         verdict = f", {ring.verdict}" if ring.verdict else ", under way"
         yield Item(
             day=first.date(), clock=f"{first:%H:%M}", title=f"Ring {ring.number} of {rollout.name}{verdict}",

@@ -337,7 +337,7 @@ def calendar(request: PageRequest, looking: Looking) -> HttpResponse:
     scope = looking.scope
     plan = queries.plan(scope=scope, now=now)
     mine = {one.pk for one in calendars.windows_to_answer(scope=scope, now=now)} if not looking.is_preview else set()
-    context = {
+    context: dict[str, object] = {
         "sentence": calendar_sentence(plan, sum(one.pk in mine for one in plan.proposed), now),
         "proposed": [(one, when_words(one), one.pk in mine) for one in plan.proposed],
         "declined": [(one, when_words(one)) for one in plan.declined],
