@@ -15,6 +15,50 @@ from forestall.client.core import Pages, Transport, segment
 __all__ = ["Client"]
 
 
+class ActionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    kind: str
+    """`upgrade`, `restart`, `mitigate` (no fix yet) or `release` (end of life)."""
+    sentence: str
+    effect: str
+    package: str
+    ecosystem: str
+    fix: str
+    """The version that has every fix there is."""
+    score: int
+    """What to do first: see docs/using.md."""
+    why: list[str]
+    vulnerabilities: int
+    known_exploited: int
+    critical: int
+    findings: int
+    """Vulnerabilities times devices."""
+    exposed: int
+    """Devices on which the package itself listens beyond the machine."""
+    device_count: int
+    devices: list[Named]
+    """The first 50."""
+    gravest: list[str]
+
+
+class AffectedOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: Named
+    client: Named
+    package: str
+    version: str
+    fixed: str
+    advisory: str
+    installed: list[str]
+    only_running: bool
+    exposed: str
+    since: datetime
+    gone_at: datetime | None
+    mark: str
+
+
 class AlertOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -126,6 +170,46 @@ class AssetOut(Struct, kw_only=True):
     """Null: no agent watches it."""
 
 
+class BlackoutIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    why: str
+    """Shown wherever a window stays shut."""
+    starts_on: date
+    ends_on: date
+    client: UUID | None | UnsetType = UNSET
+    """Null, with no site: every client."""
+    site: UUID | None | UnsetType = UNSET
+    starts_at: str | UnsetType = UNSET
+    """The wall clock of each site."""
+    ends_at: str | UnsetType = UNSET
+    """From here on windows open again."""
+    yearly: bool | UnsetType = UNSET
+    """The same days every year."""
+
+
+class BlackoutOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    why: str
+    client: Named | None
+    """Null: every client."""
+    site: Named | None
+    """Null: every site."""
+    starts_on: date
+    starts_at: str
+    ends_on: date
+    ends_at: str
+    yearly: bool
+    words: str
+    """`from 20 December 18:00 until 3 January 08:00, every year from 2026`."""
+    created_at: datetime
+    created_by: str
+    ended_at: datetime | None
+    ended_by: str
+
+
 class BulkIn(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -163,6 +247,37 @@ class BulkStepOut(Struct, kw_only=True):
     """HTTP status; 0: left out after a refusal."""
     body: Any
     etag: str | None
+
+
+class CalendarFeedIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    name: str
+    """Which program reads it."""
+    portal: bool | UnsetType = UNSET
+    """What the portal shows, as to the client's own people."""
+    client: UUID | None | UnsetType = UNSET
+    """Only there."""
+    site: UUID | None | UnsetType = UNSET
+    """Only there."""
+
+
+class CalendarFeedOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    name: str
+    portal: bool
+    """Whether it shows what the portal shows."""
+    client: Named | None
+    """Null: wherever its person may."""
+    site: Named | None
+    created_at: datetime
+    expires_at: datetime | None
+    """With the token that made it; null: never."""
+    last_used_at: datetime | None
+    """To within five minutes."""
+    revoked_at: datetime | None
 
 
 class ChangeOut(Struct, kw_only=True):
@@ -332,6 +447,81 @@ class CommentIn(Struct, kw_only=True):
     """The client reads it, and is told by mail; else it is a note."""
 
 
+class ComplianceOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    at: datetime
+    days: int
+    """What was met longer before `at` is not counted."""
+    total: ComplianceTallyOut
+    """Each update once, by its strictest obligation."""
+    clients: list[CompliancePartOut]
+    devices: list[CompliancePartOut]
+    severities: list[CompliancePartOut]
+    obligations: list[CompliancePartOut]
+    """Each obligation by itself, also where another binds."""
+
+
+class CompliancePartOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    due: int
+    """Those whose time was up, and those met before: what the percentage is of."""
+    met: int
+    met_late: int
+    late: int
+    """Open, and past the deadline."""
+    open: int
+    """Open, and in time."""
+    excepted: int
+    percent: float | None
+    """Met in time, of those that were due; null while none was."""
+    part: str
+    """Slug, severity, or name."""
+    id: UUID | None
+
+
+class ComplianceRowOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    deployment: int
+    device: UUID
+    device_name: str
+    client: UUID
+    client_name: str
+    manager: str
+    name: str
+    candidate: str
+    severity: str
+    """As it counts: a security update that nobody rated counts as high."""
+    obligation: str
+    binds: bool
+    """The strictest of the update's obligations."""
+    counted_from: datetime
+    due_at: datetime
+    outcome: str
+    done_at: datetime | None
+    """When it was verified."""
+    why: str
+    """Of late ones: why."""
+
+
+class ComplianceTallyOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    due: int
+    """Those whose time was up, and those met before: what the percentage is of."""
+    met: int
+    met_late: int
+    late: int
+    """Open, and past the deadline."""
+    open: int
+    """Open, and in time."""
+    excepted: int
+    percent: float | None
+    """Met in time, of those that were due; null while none was."""
+
+
 class ContactChangeIn(Struct, kw_only=True):
     """What is not named stays as it is; null of site and person means none."""
 
@@ -398,6 +588,70 @@ class DayOut(Struct, kw_only=True):
     """`09:00 to 17:30`, `public holiday: Christmas Day`, `closed: move`, `weekend`."""
 
 
+class DeadlineIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    kind: Literal["after", "kev", "month_end", "quarter_end", "weekday"]
+    hours: int | UnsetType = UNSET
+    """Of `after`."""
+    least_days: int | UnsetType = UNSET
+    """Of calendar ends: at least so many days after."""
+    nth: int | UnsetType = UNSET
+    """Of `weekday`: 1 to 4; -1: the month's last."""
+    weekday: int | UnsetType = UNSET
+    """Of `weekday`: 0 is Monday."""
+    counts_from: Literal["release", "first_seen"] | UnsetType = UNSET
+
+
+class DeadlineOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    kind: str
+    """`after`, `kev`, `month_end`, `quarter_end`, `weekday`."""
+    hours: int
+    least_days: int
+    nth: int
+    weekday: int
+    counts_from: str
+    words: str
+    """`72 h after vendor release`."""
+
+
+class DecisionIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    name: str
+    """Package; `*` at its end stands for anything."""
+    decision: Literal["approve", "defer", "exclude"]
+    device: UUID | None | UnsetType = UNSET
+    manager: str | UnsetType = UNSET
+    candidate: str | UnsetType = UNSET
+    until: datetime | None | UnsetType = UNSET
+    """A deferral needs one."""
+    reason: str | UnsetType = UNSET
+
+
+class DecisionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: UUID | None
+    """Null: every device of the client."""
+    manager: str
+    name: str
+    candidate: str
+    """Empty: every version."""
+    decision: str
+    until: datetime | None
+    reason: str
+    at: datetime
+    by: str
+    ended_at: datetime | None
+    ended_by: str
+
+
 class DeliveryOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -415,6 +669,148 @@ class DeliveryOut(Struct, kw_only=True):
     milliseconds: int | None
     error: str
     again_of: UUID | None
+
+
+class DeployIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    choose: Literal["security", "all", "chosen"] | UnsetType = UNSET
+    packages: list[str] | UnsetType = UNSET
+    """With `chosen`: names, or `name=version`."""
+    reason: str | UnsetType = UNSET
+
+
+class DeployOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    jobs: list[UUID]
+    """Prepared for a signature, or queued under a standing order."""
+    awaiting_signature: bool
+    updates: int
+    left: list[DeploymentLeftOut]
+    """Asked for and not taken, with why."""
+
+
+class DeploymentChangeOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    at: datetime
+    was: str
+    """Empty: the first."""
+    state: str
+    why: str
+    actor: str
+
+
+class DeploymentLeftOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    name: str
+    why: str
+
+
+class DeploymentOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: Named
+    device: Named
+    manager: str
+    """The provider: `apt`, `dnf`, `winget` …"""
+    name: str
+    architecture: str
+    installed: str
+    """Version that was there when it was first seen pending."""
+    candidate: str
+    kind: str
+    """`system`, `application`, `firmware`, `language`."""
+    security: bool
+    severity: str
+    cves: list[str]
+    advisories: list[str]
+    released_at: datetime | None
+    first_seen_at: datetime
+    state: str
+    """See `docs/patching.md`."""
+    state_since: datetime
+    why: str
+    """Of blocked, failed, skipped, installed …: the cause, in words."""
+    planned_for: datetime | None
+    job: UUID | None
+    """The run that installs it, or did so last."""
+    attempts: int
+    needs_reboot: bool | None
+    """Null: not known."""
+    installed_at: datetime | None
+    installed_by: str
+    verified_at: datetime | None
+    settled_at: datetime | None
+    skip_until: datetime | None
+    skip_by: str
+    due_at: datetime | None
+    """Earliest deadline of the obligations in force."""
+    bound_by: str
+    """The obligation behind it."""
+    misses: bool
+    """Whether the next window already misses it."""
+    ticket: int | None
+    evidence: str
+
+
+class DeploymentShownOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: Named
+    device: Named
+    manager: str
+    """The provider: `apt`, `dnf`, `winget` …"""
+    name: str
+    architecture: str
+    installed: str
+    """Version that was there when it was first seen pending."""
+    candidate: str
+    kind: str
+    """`system`, `application`, `firmware`, `language`."""
+    security: bool
+    severity: str
+    cves: list[str]
+    advisories: list[str]
+    released_at: datetime | None
+    first_seen_at: datetime
+    state: str
+    """See `docs/patching.md`."""
+    state_since: datetime
+    why: str
+    """Of blocked, failed, skipped, installed …: the cause, in words."""
+    planned_for: datetime | None
+    job: UUID | None
+    """The run that installs it, or did so last."""
+    attempts: int
+    needs_reboot: bool | None
+    """Null: not known."""
+    installed_at: datetime | None
+    installed_by: str
+    verified_at: datetime | None
+    settled_at: datetime | None
+    skip_until: datetime | None
+    skip_by: str
+    due_at: datetime | None
+    """Earliest deadline of the obligations in force."""
+    bound_by: str
+    """The obligation behind it."""
+    misses: bool
+    """Whether the next window already misses it."""
+    ticket: int | None
+    evidence: str
+    log_excerpt: str
+    """The end of what the run wrote."""
+    services_before: list[str]
+    """Services that ran before it was installed."""
+    changes: list[DeploymentChangeOut]
+    """Its history, oldest first."""
 
 
 class DescribedOut(Struct, kw_only=True):
@@ -454,6 +850,27 @@ class DeviceOut(Struct, kw_only=True):
     clock_offset_seconds: float | None
     checks: dict[str, int]
     """Status → number of checks."""
+
+
+class EmergencyWindowIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    site: UUID
+    device: UUID | None | UnsetType = UNSET
+    """Null: every device of the site."""
+    starts_at: datetime | None | UnsetType = UNSET
+    """Null: now."""
+    minutes: int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class EmergencyWindowOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    window: int
+    name: str
+    start: datetime
+    end: datetime
 
 
 class EnrolmentTokenIn(Struct, kw_only=True):
@@ -505,6 +922,63 @@ class FactsDocumentOut(Struct, kw_only=True):
     changed_at: datetime
     document: dict[str, Any]
     """As the device reported it; see docs/protocol/check-in.md."""
+
+
+class FeedChangeIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    enabled: bool | None | UnsetType = UNSET
+    url: str | None | UnsetType = UNSET
+    """A mirror of your own; empty: only from files."""
+    every_hours: int | None | UnsetType = UNSET
+
+
+class FeedIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    slug: str
+    """Small letters, digits and hyphens."""
+    title: str | UnsetType = UNSET
+
+
+class FeedOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    slug: str
+    title: str
+    format: str
+    ecosystem: str
+    url: str
+    enabled: bool
+    every_hours: int
+    in_force: bool
+    records: int
+    data_at: datetime | None
+    """How new the feed says it is."""
+    good_at: datetime | None
+    """When what is in force was last seen to be current."""
+    tried_at: datetime | None
+    error: str
+    waiting: bool
+    """It is about to be fetched or taken."""
+
+
+class FeedPartIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    offset: int
+    """Where this part begins; 0 begins anew."""
+    content: str
+    """Base64."""
+    last: bool | UnsetType = UNSET
+    """With it the file is whole and waits to be taken."""
+
+
+class FeedPartOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    bytes: int
+    waiting: bool
 
 
 class GrantOut(Struct, kw_only=True):
@@ -570,6 +1044,22 @@ class GroupRuleIn(Struct, kw_only=True):
     """All of these."""
     system: str | UnsetType = UNSET
     """Part of the operating system's name."""
+
+
+class HoldOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    manager: str
+    name: str
+    candidate: str
+    why: str
+    since: datetime
+    ended_at: datetime | None
+    ended_by: str
+    ended_why: str
+    overridden_by: list[Named]
+    """Clients you see that install it all the same."""
 
 
 class HolidayOut(Struct, kw_only=True):
@@ -738,11 +1228,62 @@ class LogOut(Struct, kw_only=True):
     checkpoint_at: datetime | None
 
 
+class MarkIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    mark: Literal["accepted", "false_positive", "not_applicable"]
+    reason: str
+    client: UUID | None | UnsetType = UNSET
+    """On every device of it. Or name a device."""
+    device: UUID | None | UnsetType = UNSET
+    package: str | UnsetType = UNSET
+    """Empty: in every package."""
+    expires_at: datetime | None | UnsetType = UNSET
+    """An accepted risk needs one, within a year."""
+
+
+class MarkOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: UUID | None
+    vulnerability: str
+    package: str
+    mark: str
+    reason: str
+    expires_at: datetime | None
+    at: datetime
+    by: str
+    ended_at: datetime | None
+    ended_by: str
+
+
 class Named(Struct, kw_only=True):
     """A client or a site, where another thing mentions it."""
 
     id: UUID
     name: str
+
+
+class NewFeedOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    name: str
+    portal: bool
+    """Whether it shows what the portal shows."""
+    client: Named | None
+    """Null: wherever its person may."""
+    site: Named | None
+    created_at: datetime
+    expires_at: datetime | None
+    """With the token that made it; null: never."""
+    last_used_at: datetime | None
+    """To within five minutes."""
+    revoked_at: datetime | None
+    address: str
+    """Shown once. Whoever has it reads the calendar."""
 
 
 class NewTokenOut(Struct, kw_only=True):
@@ -799,6 +1340,112 @@ class NextWindowOut(Struct, kw_only=True):
     end: datetime
 
 
+class ObligationExceptionIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    reason: str
+    compensating_control: str
+    """What is done instead, until then."""
+    expires_at: datetime
+    """At most a year from now."""
+    device: UUID | None | UnsetType = UNSET
+    """Null: every device of the client."""
+    manager: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    """Package; `*` at its end stands for anything; empty: every one."""
+    candidate: str | UnsetType = UNSET
+    obligation: str | UnsetType = UNSET
+    """Empty: whichever binds."""
+
+
+class ObligationExceptionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: UUID | None
+    manager: str
+    name: str
+    candidate: str
+    obligation: str
+    reason: str
+    compensating_control: str
+    granted_at: datetime
+    granted_by: str
+    expires_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+
+
+class ObligationOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    slug: str
+    title: str
+    source: str
+    """Who demands it."""
+    clause: str
+    """What it says."""
+    about: str
+    """Which updates it is about, in words."""
+    deadline: DeadlineOut
+    security: bool
+    exploited: bool
+    kinds: list[str]
+    severities: list[str]
+    cvss_at_least: float | None
+    unrated: bool
+    needs_test: bool
+    test_device: str
+    own: bool
+    """The client's own, or its own terms of a built-in one."""
+
+
+class ObligationRuleIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    slug: str
+    """Of the built-in it replaces, or of the client's own."""
+    terms: ObligationTermsIn
+    reason: str
+
+
+class ObligationRuleOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    slug: str
+    terms: dict[str, Any]
+    """As kept; `{"off": true}`: it is switched off."""
+    reason: str
+    in_force_from: datetime
+    in_force_until: datetime | None
+    created_by: str
+    ended_by: str
+
+
+class ObligationTermsIn(Struct, kw_only=True):
+    """What is not named stays as it is in force now."""
+
+    off: bool | None | UnsetType = UNSET
+    """Switch the obligation off; nothing else then."""
+    title: str | None | UnsetType = UNSET
+    source: str | None | UnsetType = UNSET
+    clause: str | None | UnsetType = UNSET
+    deadline: DeadlineIn | None | UnsetType = UNSET
+    security: bool | None | UnsetType = UNSET
+    exploited: bool | None | UnsetType = UNSET
+    kinds: list[Literal["system", "application", "firmware", "language"]] | None | UnsetType = UNSET
+    severities: list[Literal["critical", "high", "medium", "low"]] | None | UnsetType = UNSET
+    cvss_at_least: float | None | UnsetType = UNSET
+    unrated: bool | None | UnsetType = UNSET
+    needs_test: bool | None | UnsetType = UNSET
+    test_device: str | None | UnsetType = UNSET
+
+
 class OrderOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -813,6 +1460,14 @@ class OrderOut(Struct, kw_only=True):
     expires_at: datetime
     state: str
     installed_by: str
+
+
+class OverrideIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    hold: int
+    reason: str
 
 
 class OwnTokenIn(Struct, kw_only=True):
@@ -833,6 +1488,8 @@ class OwnTokenIn(Struct, kw_only=True):
                 "job.prepare",
                 "authority.change",
                 "window.change",
+                "patch.change",
+                "risk.accept",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -887,6 +1544,13 @@ class OwnerIn(Struct, kw_only=True):
     """User name."""
 
 
+class Page_ActionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ActionOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_AlertOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -898,6 +1562,20 @@ class Page_AssetOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[AssetOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_BlackoutOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[BlackoutOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_CalendarFeedOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[CalendarFeedOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -929,10 +1607,24 @@ class Page_ContactOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_DecisionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[DecisionOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_DeliveryOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[DeliveryOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_DeploymentOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[DeploymentOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -964,6 +1656,13 @@ class Page_GroupOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_HoldOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[HoldOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_ImportOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -978,10 +1677,31 @@ class Page_JobOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_MarkOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[MarkOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_Named(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[Named]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_ObligationExceptionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ObligationExceptionOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_ObligationRuleOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ObligationRuleOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -996,6 +1716,13 @@ class Page_OwnTokenOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[OwnTokenOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_PatchPolicyOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[PatchPolicyOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -1048,6 +1775,20 @@ class Page_RevocationOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_RolloutDeviceOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[RolloutDeviceOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_RolloutOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[RolloutOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_RootOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1090,6 +1831,13 @@ class Page_TicketOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_VulnerabilityOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[VulnerabilityOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_WebhookOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1116,6 +1864,36 @@ class PasswordOut(Struct, kw_only=True):
 
     url: str | UnsetType = UNSET
     password: str | UnsetType = UNSET
+
+
+class PatchPolicyIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    site: UUID | None | UnsetType = UNSET
+    """Null: the client as a whole."""
+    choose: Literal["security", "all", "nothing"] | UnsetType = UNSET
+    """What is installed in windows without being asked for."""
+    approval: Literal["automatic", "manual"] | UnsetType = UNSET
+    defer_days: int | UnsetType = UNSET
+    """So long after its release an update waits."""
+    terms: TermsModel | None | UnsetType = UNSET
+    """Null: the usual ones."""
+
+
+class PatchPolicyOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: Named | None
+    """Null: every site that has none of its own."""
+    choose: str
+    approval: str
+    defer_days: int
+    terms: TermsModel
+    changed_at: datetime
+    changed_by: str
 
 
 class PermissionOut(Struct, kw_only=True):
@@ -1174,6 +1952,19 @@ class PlaceIn(Struct, kw_only=True):
     """ISO 3166-1 alpha-2; empty: no public holidays."""
     region: str | UnsetType = UNSET
     """As the holidays library names it: `BY`, `ENG`."""
+
+
+class PlannedWorkOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    window: int
+    name: str
+    starts_at: datetime
+    minutes: int
+    planned_at: datetime
+    planned_by: str
+    still_open: bool
+    """False: the window was moved, ended or shut since."""
 
 
 class PolicyIn(Struct, kw_only=True):
@@ -1339,6 +2130,13 @@ class PortalWindowOut(Struct, kw_only=True):
     answer_reason: str
 
 
+class PreviewLeft(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: str
+    why: str
+
+
 class PreviewOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1348,6 +2146,16 @@ class PreviewOut(Struct, kw_only=True):
     same: int
     errors: int
     lines: list[ListLineOut]
+
+
+class PreviewRing(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    number: int
+    cap: int
+    devices: int
+    names: list[str]
+    """The first 50."""
 
 
 class PrimaryContactOut(Struct, kw_only=True):
@@ -1406,7 +2214,7 @@ class ReachOut(Struct, kw_only=True):
 class ReasonIn(Struct, kw_only=True):
     """See the operations that use it."""
 
-    reason: str
+    reason: str | UnsetType = UNSET
 
 
 class RemovalIn(Struct, kw_only=True):
@@ -1453,6 +2261,30 @@ class RevocationOut(Struct, kw_only=True):
     installed_by: str
 
 
+class RingOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    number: int
+    cap: int
+    """Most devices touched when it is done, the earlier rings' included."""
+    devices: int
+    touched: int
+    states: dict[str, int]
+    """State of a device → how many."""
+    needed: int
+    """Healthy devices that it takes before the next ring begins."""
+    soak_minutes: int
+    started_at: datetime | None
+    judged_at: datetime | None
+    verdict: str
+    """`healthy`, `failed`; empty: under way or not begun."""
+    why: str
+    results_root: str
+    """Merkle root (RFC 6962) of its device-signed results."""
+    promoted_by: str
+    promoted_at: datetime | None
+
+
 class RoleAtIn(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1482,6 +2314,8 @@ class RoleChangeIn(Struct, kw_only=True):
                 "job.prepare",
                 "authority.change",
                 "window.change",
+                "patch.change",
+                "risk.accept",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -1519,6 +2353,8 @@ class RoleIn(Struct, kw_only=True):
             "job.prepare",
             "authority.change",
             "window.change",
+            "patch.change",
+            "risk.accept",
             "evidence.view",
             "evidence.erase",
             "report.view",
@@ -1550,6 +2386,89 @@ class RoleOut(Struct, kw_only=True):
     people: int
     """How many of the people you see hold it now."""
     mfa_required: bool
+
+
+class RolloutDeviceOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: Named
+    site: Named
+    client: Named
+    ring: int
+    state: str
+    """`waiting`, `running`, `healthy`, `failed`, `silent`, `left out`."""
+    why: str
+    job: UUID | None
+    touched_at: datetime | None
+    judged_at: datetime | None
+
+
+class RolloutIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID | None | UnsetType = UNSET
+    """Null: across clients; for who may plan everywhere."""
+    name: str | UnsetType = UNSET
+    choose: Literal["security", "all", "chosen"] | UnsetType = UNSET
+    packages: list[str] | UnsetType = UNSET
+    """With `chosen`: names (`*` at the end), `name=version`."""
+    pilots: list[UUID] | UnsetType = UNSET
+    """Devices that go first."""
+    terms: dict[str, Any] | UnsetType = UNSET
+    """What differs from the usual terms."""
+
+
+class RolloutOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: UUID
+    client: Named | None
+    """Null: across clients."""
+    name: str
+    state: str
+    """`running`, `awaiting_promotion`, `paused`, `halted`, `finished`, `cancelled`."""
+    why: str
+    """What it waits for, or why it stopped."""
+    ring: int
+    """Number of the ring under way."""
+    created_at: datetime
+    created_by: str
+    ended_at: datetime | None
+
+
+class RolloutPreviewOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    updates: list[str]
+    held: list[str]
+    """Updates of it that nobody installs for now."""
+    rings: list[PreviewRing]
+    left_out: list[PreviewLeft]
+    """The first 50."""
+    devices: int
+
+
+class RolloutShownOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: UUID
+    client: Named | None
+    """Null: across clients."""
+    name: str
+    state: str
+    """`running`, `awaiting_promotion`, `paused`, `halted`, `finished`, `cancelled`."""
+    why: str
+    """What it waits for, or why it stopped."""
+    ring: int
+    """Number of the ring under way."""
+    created_at: datetime
+    created_by: str
+    ended_at: datetime | None
+    updates: list[str]
+    """`provider package version`."""
+    terms: dict[str, Any]
+    """Rings, soak times and what counts as failure."""
+    rings: list[RingOut]
 
 
 class RootOut(Struct, kw_only=True):
@@ -1784,6 +2703,31 @@ class TargetOut(Struct, kw_only=True):
     """Agreed with this client instead of its tier's."""
 
 
+class TermsModel(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    reboot: Literal["never", "when_needed", "next_window"] | UnsetType = UNSET
+    """`when_needed`: at the end of the run; `next_window`: put off until the window after it."""
+    warn_minutes: int | UnsetType = UNSET
+    """From the warning to a restart."""
+    least_free_mb: int | UnsetType = UNSET
+    """Free space that must be left, in megabytes."""
+    on_battery: Literal["block", "allow"] | UnsetType = UNSET
+    sessions: Literal["ignore", "block"] | UnsetType = UNSET
+    """Whether people who are signed in block it."""
+    snapshot: Literal["never", "when_possible", "required"] | UnsetType = UNSET
+    backup: Literal["ignore", "warn", "block"] | UnsetType = UNSET
+    """What a backup that is too old means."""
+    backup_hours: int | UnsetType = UNSET
+    """How old the last good backup may be."""
+    backup_restored_days: int | UnsetType = UNSET
+    """How old a proved restore may be; 0: not asked."""
+    minutes_needed: int | UnsetType = UNSET
+    """A window with less left is not begun with."""
+    rings: bool | UnsetType = UNSET
+    """Whether it goes ring by ring."""
+
+
 class TextIn(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1841,6 +2785,24 @@ class TicketOut(Struct, kw_only=True):
     requested_by: str | None
     """User name of the client's person whose request it is."""
     clock: ClockOut
+
+
+class TicketWindowIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    window: int
+    minutes: int
+    """How long the work takes; no longer than the window is open."""
+    starts_at: datetime | None | UnsetType = UNSET
+    """Start of one of its times; left out: the next."""
+
+
+class TicketWindowOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    planned: PlannedWorkOut | None
+    next_times: list[WindowTimeOut]
+    """When windows of its device or site open next."""
 
 
 class TierChangeIn(Struct, kw_only=True):
@@ -1901,6 +2863,43 @@ class UntilIn(Struct, kw_only=True):
     """When it ends by itself; null: never."""
 
 
+class VulnerabilityOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    name: str
+    title: str
+    severity: str
+    score: int
+    cvss: float | None
+    epss: float | None
+    known_exploited: bool
+    kev_due_on: date | None
+    ransomware: bool
+    device_count: int
+    fixable: bool
+    exposed: bool
+    only_running: bool
+    """Everywhere the fix is installed and does not run yet."""
+    why: list[str]
+
+
+class WaitingUpdateOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    manager: str
+    name: str
+    candidate: str
+    devices: int
+    late: int
+    misses: int
+    """On so many devices the next window misses the deadline."""
+    security: bool
+    severity: str
+    """The worst known; `unrated`: a security update that nobody rated."""
+    earliest_due_at: datetime | None
+    states: dict[str, int]
+
+
 class WebhookChangeIn(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1921,6 +2920,10 @@ class WebhookChangeIn(Struct, kw_only=True):
                 "job.finished",
                 "window.proposed",
                 "window.answered",
+                "deployment.changed",
+                "rollout.changed",
+                "vulnerability.found",
+                "feed.changed",
             ]
         ]
         | None
@@ -1953,6 +2956,10 @@ class WebhookIn(Struct, kw_only=True):
                 "job.finished",
                 "window.proposed",
                 "window.answered",
+                "deployment.changed",
+                "rollout.changed",
+                "vulnerability.found",
+                "feed.changed",
             ]
         ]
         | UnsetType
@@ -2018,6 +3025,32 @@ class WholeReportOut(Struct, kw_only=True):
     body: dict[str, Any]
 
 
+class WholeVulnerabilityOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    name: str
+    title: str
+    severity: str
+    score: int
+    cvss: float | None
+    epss: float | None
+    known_exploited: bool
+    kev_due_on: date | None
+    ransomware: bool
+    device_count: int
+    fixable: bool
+    exposed: bool
+    only_running: bool
+    """Everywhere the fix is installed and does not run yet."""
+    why: list[str]
+    cvss_vector: str
+    epss_percentile: float | None
+    kev_added_on: date | None
+    published_at: datetime | None
+    affected: list[AffectedOut]
+    marks: list[MarkOut]
+
+
 class WhyLineOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -2045,6 +3078,8 @@ class WindowChangeIn(Struct, kw_only=True):
     rrule: str | None | UnsetType = UNSET
     """RFC 5545 RRULE value on the site's wall clock, such as `FREQ=WEEKLY;BYDAY=SU`; empty: once."""
     notice_hours: int | None | UnsetType = UNSET
+    notice_first_only: bool | None | UnsetType = UNSET
+    catch_up_hours: int | None | UnsetType = UNSET
     needs_approval: bool | None | UnsetType = UNSET
 
 
@@ -2063,10 +3098,31 @@ class WindowIn(Struct, kw_only=True):
     rrule: str | UnsetType = UNSET
     """RFC 5545 RRULE value on the site's wall clock, such as `FREQ=WEEKLY;BYDAY=SU`; empty: once."""
     notice_hours: int | UnsetType = UNSET
+    notice_first_only: bool | UnsetType = UNSET
+    catch_up_hours: int | UnsetType = UNSET
     needs_approval: bool | UnsetType = UNSET
     """The client's people have to approve it first."""
     device: UUID | None | UnsetType = UNSET
     """Null: every device of the site."""
+
+
+class WindowLimitIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    longest_minutes: int | None | UnsetType = UNSET
+    """Null: no limit any more."""
+    site: UUID | None | UnsetType = UNSET
+
+
+class WindowLimitOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: Named
+    site: Named | None
+    """Null: every site that has none of its own."""
+    longest_minutes: int
+    set_at: datetime
+    set_by: str
 
 
 class WindowOut(Struct, kw_only=True):
@@ -2089,7 +3145,13 @@ class WindowOut(Struct, kw_only=True):
     words: str
     """The rule in words: `every Sunday`."""
     notice_hours: int
-    """How long before its first time the client is to know."""
+    """How long before each time the client's people are told by mail; 0: never."""
+    notice_first_only: bool
+    """They are told of its first time alone."""
+    missed: str
+    """What becomes of work whose device missed it: `next` time, or `catch_up`."""
+    catch_up_hours: int
+    """So many hours after it a device that missed it may be worked on."""
     needs_approval: bool
     """Only proposed, and no window, until the client's people approve it."""
     answer: str
@@ -2126,7 +3188,13 @@ class WindowShownOut(Struct, kw_only=True):
     words: str
     """The rule in words: `every Sunday`."""
     notice_hours: int
-    """How long before its first time the client is to know."""
+    """How long before each time the client's people are told by mail; 0: never."""
+    notice_first_only: bool
+    """They are told of its first time alone."""
+    missed: str
+    """What becomes of work whose device missed it: `next` time, or `catch_up`."""
+    catch_up_hours: int
+    """So many hours after it a device that missed it may be worked on."""
     needs_approval: bool
     """Only proposed, and no window, until the client's people approve it."""
     answer: str
@@ -2143,6 +3211,8 @@ class WindowShownOut(Struct, kw_only=True):
     next_end: datetime | None
     clock_changes: list[str]
     """Where a clock change meets it within 400 days, in words."""
+    blackouts: list[str]
+    """Where a blackout keeps it shut, or cuts it, within 400 days, in words."""
 
 
 class WindowTimeOut(Struct, kw_only=True):
@@ -2156,6 +3226,8 @@ class WindowTimeOut(Struct, kw_only=True):
     timezone: str
     start: datetime
     end: datetime
+    cut: str
+    """The blackout that closes it early; empty: none does."""
 
 
 class WorkingHoursIn(Struct, kw_only=True):
@@ -2330,6 +3402,64 @@ class Client(Transport):
         """Show an asset."""
         return decode(self.request("GET", f"/assets/{segment(asset_id)}"), type=AssetOut)
 
+    def blackout_create(
+        self,
+        *,
+        why: str,
+        starts_on: date,
+        ends_on: date,
+        client: UUID | None | UnsetType = UNSET,
+        site: UUID | None | UnsetType = UNSET,
+        starts_at: str | UnsetType = UNSET,
+        ends_at: str | UnsetType = UNSET,
+        yearly: bool | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> BlackoutOut:
+        """Open no window for a time."""
+        return decode(
+            self.request(
+                "POST",
+                "/blackouts",
+                body={
+                    "why": why,
+                    "starts_on": starts_on,
+                    "ends_on": ends_on,
+                    "client": client,
+                    "site": site,
+                    "starts_at": starts_at,
+                    "ends_at": ends_at,
+                    "yearly": yearly,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=BlackoutOut,
+        )
+
+    def blackout_end(
+        self, blackout_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> BlackoutOut:
+        """Take a blackout back from now on."""
+        return decode(
+            self.request(
+                "POST", f"/blackouts/{segment(blackout_id)}/end", if_match=if_match, idempotency_key=idempotency_key
+            ),
+            type=BlackoutOut,
+        )
+
+    def blackout_list(
+        self, *, client: UUID | None = None, ended: bool | None = None, limit: int = 100
+    ) -> Pages[BlackoutOut]:
+        """List the blackouts that count where you see windows."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/blackouts", query={"client": client, "ended": ended, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_BlackoutOut)
+
     def bulk_do(
         self,
         *,
@@ -2358,6 +3488,44 @@ class Client(Transport):
         """The evidence as a bundle: check it with `forestall verify`."""
         return self.request("GET", "/evidence/bundle", query={"client": client})
 
+    def calendar_download(self) -> bytes:
+        """Windows, blackouts and closed days as a calendar file (RFC 5545)."""
+        return self.request("GET", "/calendar.ics")
+
+    def calendar_feed_create(
+        self,
+        *,
+        name: str,
+        portal: bool | UnsetType = UNSET,
+        client: UUID | None | UnsetType = UNSET,
+        site: UUID | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> NewFeedOut:
+        """Make a secret address of your calendar for another program: shown this once."""
+        return decode(
+            self.request(
+                "POST",
+                "/calendar-feeds",
+                body={"name": name, "portal": portal, "client": client, "site": site},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=NewFeedOut,
+        )
+
+    def calendar_feed_list(self, *, limit: int = 100) -> Pages[CalendarFeedOut]:
+        """List the secret addresses of your calendar, newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request("GET", "/calendar-feeds", query={"limit": limit, "cursor": cursor})
+
+        return Pages(ask, Page_CalendarFeedOut)
+
+    def calendar_feed_revoke(self, feed_id: int, *, if_match: str | None = None) -> None:
+        """Revoke an address of your calendar."""
+        self.request("DELETE", f"/calendar-feeds/{segment(feed_id)}", if_match=if_match)
+
     def change_list(self, check_id: int, *, limit: int = 100) -> Pages[ChangeOut]:
         """How a check changed, newest first."""
 
@@ -2367,7 +3535,12 @@ class Client(Transport):
         return Pages(ask, Page_ChangeOut)
 
     def check_accept(
-        self, check_id: int, *, reason: str, if_match: str | None = None, idempotency_key: str | None = None
+        self,
+        check_id: int,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
     ) -> CheckOut:
         """Accept a target as it is, with the reason."""
         return decode(
@@ -2795,6 +3968,43 @@ class Client(Transport):
             type=WholeDeliveryOut,
         )
 
+    def deployment_list(
+        self,
+        *,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        state: str | None = None,
+        name: str | None = None,
+        late: bool | None = None,
+        settled: bool | None = None,
+        job: UUID | None = None,
+        limit: int = 100,
+    ) -> Pages[DeploymentOut]:
+        """List deployments."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/deployments",
+                query={
+                    "client": client,
+                    "device": device,
+                    "state": state,
+                    "name": name,
+                    "late": late,
+                    "settled": settled,
+                    "job": job,
+                    "limit": limit,
+                    "cursor": cursor,
+                },
+            )
+
+        return Pages(ask, Page_DeploymentOut)
+
+    def deployment_show(self, deployment_id: int) -> DeploymentShownOut:
+        """Show a deployment with its history."""
+        return decode(self.request("GET", f"/deployments/{segment(deployment_id)}"), type=DeploymentShownOut)
+
     def device_approve(
         self, device_id: UUID, *, if_match: str | None = None, idempotency_key: str | None = None
     ) -> DeviceOut:
@@ -2804,6 +4014,28 @@ class Client(Transport):
                 "POST", f"/devices/{segment(device_id)}/approve", if_match=if_match, idempotency_key=idempotency_key
             ),
             type=DeviceOut,
+        )
+
+    def device_deploy(
+        self,
+        device_id: UUID,
+        *,
+        choose: Literal["security", "all", "chosen"] | UnsetType = UNSET,
+        packages: list[str] | UnsetType = UNSET,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DeployOut:
+        """Install updates on a device now: prepares the run, for a signature or under a standing order."""
+        return decode(
+            self.request(
+                "POST",
+                f"/devices/{segment(device_id)}/deploy",
+                body={"choose": choose, "packages": packages, "reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DeployOut,
         )
 
     def device_describe(
@@ -2922,7 +4154,12 @@ class Client(Transport):
         return Pages(ask, Page_DeviceOut)
 
     def device_revoke(
-        self, device_id: UUID, *, reason: str, if_match: str | None = None, idempotency_key: str | None = None
+        self,
+        device_id: UUID,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
     ) -> DeviceOut:
         """End a device's access for good."""
         return decode(
@@ -2935,6 +4172,10 @@ class Client(Transport):
             ),
             type=DeviceOut,
         )
+
+    def device_sbom(self, device_id: UUID, *, vulnerabilities: bool | None = None) -> bytes:
+        """The device's software as CycloneDX 1.6, with purls; `vulnerabilities=true`: and what is open (VEX)."""
+        return self.request("GET", f"/devices/{segment(device_id)}/sbom", query={"vulnerabilities": vulnerabilities})
 
     def device_show(self, device_id: UUID) -> DeviceOut:
         """Show a device."""
@@ -2964,6 +4205,29 @@ class Client(Transport):
     def device_tag_list(self) -> list[TagOut]:
         """List the tags in use."""
         return decode(self.request("GET", "/device-tags"), type=list[TagOut])
+
+    def emergency_window_open(
+        self,
+        *,
+        site: UUID,
+        device: UUID | None | UnsetType = UNSET,
+        starts_at: datetime | None | UnsetType = UNSET,
+        minutes: int | UnsetType = UNSET,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> EmergencyWindowOut:
+        """A window now, or at a time, for what would miss its obligation."""
+        return decode(
+            self.request(
+                "POST",
+                "/emergency-windows",
+                body={"site": site, "device": device, "starts_at": starts_at, "minutes": minutes, "reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=EmergencyWindowOut,
+        )
 
     def entry_list(
         self,
@@ -3012,6 +4276,13 @@ class Client(Transport):
             "import:done",
             "import:undone",
             "key:revoked",
+            "deployment:changed",
+            "update:decided",
+            "patch_policy:changed",
+            "rollout:changed",
+            "obligation:changed",
+            "exception:changed",
+            "vulnerability:marked",
             "server:restored",
             "evidence:erased",
         ]
@@ -3035,6 +4306,70 @@ class Client(Transport):
             )
 
         return Pages(ask, Page_EntryOut)
+
+    def exception_end(
+        self, exception_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> ObligationExceptionOut:
+        """End an exception before its time."""
+        return decode(
+            self.request(
+                "POST", f"/exceptions/{segment(exception_id)}/end", if_match=if_match, idempotency_key=idempotency_key
+            ),
+            type=ObligationExceptionOut,
+        )
+
+    def exception_grant(
+        self,
+        *,
+        client: UUID,
+        reason: str,
+        compensating_control: str,
+        expires_at: datetime,
+        device: UUID | None | UnsetType = UNSET,
+        manager: str | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        candidate: str | UnsetType = UNSET,
+        obligation: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ObligationExceptionOut:
+        """Grant leave to miss an obligation for a while."""
+        return decode(
+            self.request(
+                "POST",
+                "/exceptions",
+                body={
+                    "client": client,
+                    "reason": reason,
+                    "compensating_control": compensating_control,
+                    "expires_at": expires_at,
+                    "device": device,
+                    "manager": manager,
+                    "name": name,
+                    "candidate": candidate,
+                    "obligation": obligation,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ObligationExceptionOut,
+        )
+
+    def exception_list(
+        self, *, client: UUID | None = None, in_force: bool | None = None, limit: int = 100
+    ) -> Pages[ObligationExceptionOut]:
+        """Exceptions from obligations, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/exceptions", query={"client": client, "in_force": in_force, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_ObligationExceptionOut)
+
+    def exception_show(self, exception_id: int) -> ObligationExceptionOut:
+        """Show an exception."""
+        return decode(self.request("GET", f"/exceptions/{segment(exception_id)}"), type=ObligationExceptionOut)
 
     def facts_list(self, device_id: UUID) -> list[FactsDocumentOut]:
         """Show what is known of a device."""
@@ -3095,6 +4430,49 @@ class Client(Transport):
     def grant_show(self, grant_id: int) -> GrantOut:
         """Show a grant."""
         return decode(self.request("GET", f"/grants/{segment(grant_id)}"), type=GrantOut)
+
+    def hold_end(
+        self,
+        hold_id: int,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> HoldOut:
+        """Let every client install a held update again; for who may plan everywhere."""
+        return decode(
+            self.request(
+                "POST",
+                f"/update-holds/{segment(hold_id)}/end",
+                body={"reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=HoldOut,
+        )
+
+    def hold_list(self, *, ended: bool | None = None, limit: int = 100) -> Pages[HoldOut]:
+        """Updates that no client installs for now, because they went wrong somewhere."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request("GET", "/update-holds", query={"ended": ended, "limit": limit, "cursor": cursor})
+
+        return Pages(ask, Page_HoldOut)
+
+    def hold_override(
+        self, *, client: UUID, hold: int, reason: str, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> HoldOut:
+        """Install a held update at one client all the same."""
+        return decode(
+            self.request(
+                "POST",
+                "/update-holds/override",
+                body={"client": client, "hold": hold, "reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=HoldOut,
+        )
 
     def holiday_list(self, client_id: UUID, *, year: int | None = None, site: UUID | None = None) -> list[HolidayOut]:
         """Public holidays of a client, or of one site of it, in a year."""
@@ -3352,6 +4730,62 @@ class Client(Transport):
             type=TriedOut,
         )
 
+    def obligation_list(self, *, client: UUID | None = None, at: datetime | None = None) -> list[ObligationOut]:
+        """Obligations in force: of a client, now or then; without one the built-in ones."""
+        return decode(self.request("GET", "/obligations", query={"client": client, "at": at}), type=list[ObligationOut])
+
+    def obligation_rule_end(
+        self, obligation_rule_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> ObligationRuleOut:
+        """End a client's own rule: the built-in one holds again."""
+        return decode(
+            self.request(
+                "POST",
+                f"/obligation-rules/{segment(obligation_rule_id)}/end",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ObligationRuleOut,
+        )
+
+    def obligation_rule_list(
+        self, *, client: UUID | None = None, slug: str | None = None, limit: int = 100
+    ) -> Pages[ObligationRuleOut]:
+        """Clients' own rules, ended ones too, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/obligation-rules", query={"client": client, "slug": slug, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_ObligationRuleOut)
+
+    def obligation_rule_set(
+        self,
+        *,
+        client: UUID,
+        slug: str,
+        terms: ObligationTermsIn,
+        reason: str,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ObligationRuleOut:
+        """Give a client its own terms of an obligation, from now on."""
+        return decode(
+            self.request(
+                "POST",
+                "/obligation-rules",
+                body={"client": client, "slug": slug, "terms": terms, "reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ObligationRuleOut,
+        )
+
+    def obligation_rule_show(self, obligation_rule_id: int) -> ObligationRuleOut:
+        """Show a client's own rule."""
+        return decode(self.request("GET", f"/obligation-rules/{segment(obligation_rule_id)}"), type=ObligationRuleOut)
+
     def order_install(
         self, *, envelope: str, if_match: str | None = None, idempotency_key: str | None = None
     ) -> OrderOut:
@@ -3386,6 +4820,116 @@ class Client(Transport):
                 idempotency_key=idempotency_key,
             ),
             type=list[OrderOut],
+        )
+
+    def patch_compliance(
+        self,
+        *,
+        at: datetime | None = None,
+        days: int | None = None,
+        client: UUID | None = None,
+        device: UUID | None = None,
+    ) -> ComplianceOut:
+        """How many updates were due at a date, and how many were in in time."""
+        return decode(
+            self.request(
+                "GET", "/patch-compliance", query={"at": at, "days": days, "client": client, "device": device}
+            ),
+            type=ComplianceOut,
+        )
+
+    def patch_compliance_export(
+        self,
+        *,
+        at: datetime | None = None,
+        days: int | None = None,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        outcome: Literal["", "met", "met_late", "late", "open", "excepted"] | None = None,
+        obligation: str | None = None,
+    ) -> bytes:
+        """The updates behind the numbers as CSV, for audits."""
+        return self.request(
+            "GET",
+            "/patch-compliance.csv",
+            query={
+                "at": at,
+                "days": days,
+                "client": client,
+                "device": device,
+                "outcome": outcome,
+                "obligation": obligation,
+            },
+        )
+
+    def patch_compliance_rows(
+        self,
+        *,
+        at: datetime | None = None,
+        days: int | None = None,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        outcome: Literal["", "met", "met_late", "late", "open", "excepted"] | None = None,
+        obligation: str | None = None,
+    ) -> list[ComplianceRowOut]:
+        """The updates behind the numbers, with why late ones are late."""
+        return decode(
+            self.request(
+                "GET",
+                "/patch-compliance/rows",
+                query={
+                    "at": at,
+                    "days": days,
+                    "client": client,
+                    "device": device,
+                    "outcome": outcome,
+                    "obligation": obligation,
+                },
+            ),
+            type=list[ComplianceRowOut],
+        )
+
+    def patch_policy_list(self, *, client: UUID | None = None, limit: int = 100) -> Pages[PatchPolicyOut]:
+        """List patch policies."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request("GET", "/patch-policies", query={"client": client, "limit": limit, "cursor": cursor})
+
+        return Pages(ask, Page_PatchPolicyOut)
+
+    def patch_policy_remove(self, patch_policy_id: int, *, if_match: str | None = None) -> None:
+        """Take a patch policy away: nothing is installed by itself there any more."""
+        self.request("DELETE", f"/patch-policies/{segment(patch_policy_id)}", if_match=if_match)
+
+    def patch_policy_set(
+        self,
+        *,
+        client: UUID,
+        site: UUID | None | UnsetType = UNSET,
+        choose: Literal["security", "all", "nothing"] | UnsetType = UNSET,
+        approval: Literal["automatic", "manual"] | UnsetType = UNSET,
+        defer_days: int | UnsetType = UNSET,
+        terms: TermsModel | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> PatchPolicyOut:
+        """Set the patch policy of a client or site, in place of the one before."""
+        return decode(
+            self.request(
+                "POST",
+                "/patch-policies",
+                body={
+                    "client": client,
+                    "site": site,
+                    "choose": choose,
+                    "approval": approval,
+                    "defer_days": defer_days,
+                    "terms": terms,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=PatchPolicyOut,
         )
 
     def permission_list(self) -> list[PermissionOut]:
@@ -3595,6 +5139,8 @@ class Client(Transport):
             "job.prepare",
             "authority.change",
             "window.change",
+            "patch.change",
+            "risk.accept",
             "evidence.view",
             "evidence.erase",
             "report.view",
@@ -3896,6 +5442,8 @@ class Client(Transport):
                 "job.prepare",
                 "authority.change",
                 "window.change",
+                "patch.change",
+                "risk.accept",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -3943,6 +5491,8 @@ class Client(Transport):
                 "job.prepare",
                 "authority.change",
                 "window.change",
+                "patch.change",
+                "risk.accept",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -3999,6 +5549,169 @@ class Client(Transport):
     def role_show(self, role_id: str) -> RoleOut:
         """Show a role."""
         return decode(self.request("GET", f"/roles/{segment(role_id)}"), type=RoleOut)
+
+    def rollout_cancel(
+        self,
+        rollout_id: UUID,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RolloutShownOut:
+        """End it where it is; what is installed stays."""
+        return decode(
+            self.request(
+                "POST",
+                f"/rollouts/{segment(rollout_id)}/cancel",
+                body={"reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=RolloutShownOut,
+        )
+
+    def rollout_devices(
+        self, rollout_id: UUID, *, ring: int | None = None, state: str | None = None, limit: int = 100
+    ) -> Pages[RolloutDeviceOut]:
+        """List the devices of a rollout."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                f"/rollouts/{segment(rollout_id)}/devices",
+                query={"ring": ring, "state": state, "limit": limit, "cursor": cursor},
+            )
+
+        return Pages(ask, Page_RolloutDeviceOut)
+
+    def rollout_list(
+        self, *, client: UUID | None = None, state: str | None = None, limit: int = 100
+    ) -> Pages[RolloutOut]:
+        """List rollouts, newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/rollouts", query={"client": client, "state": state, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_RolloutOut)
+
+    def rollout_pause(
+        self,
+        rollout_id: UUID,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RolloutShownOut:
+        """Touch nothing more until it is resumed."""
+        return decode(
+            self.request(
+                "POST",
+                f"/rollouts/{segment(rollout_id)}/pause",
+                body={"reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=RolloutShownOut,
+        )
+
+    def rollout_preview(
+        self,
+        *,
+        client: UUID | None | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        choose: Literal["security", "all", "chosen"] | UnsetType = UNSET,
+        packages: list[str] | UnsetType = UNSET,
+        pilots: list[UUID] | UnsetType = UNSET,
+        terms: dict[str, Any] | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RolloutPreviewOut:
+        """Which device would be in which ring; nothing is started."""
+        return decode(
+            self.request(
+                "POST",
+                "/rollouts/preview",
+                body={
+                    "client": client,
+                    "name": name,
+                    "choose": choose,
+                    "packages": packages,
+                    "pilots": pilots,
+                    "terms": terms,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=RolloutPreviewOut,
+        )
+
+    def rollout_promote(
+        self, rollout_id: UUID, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> RolloutShownOut:
+        """Let the next ring begin, once this one is healthy."""
+        return decode(
+            self.request(
+                "POST", f"/rollouts/{segment(rollout_id)}/promote", if_match=if_match, idempotency_key=idempotency_key
+            ),
+            type=RolloutShownOut,
+        )
+
+    def rollout_resume(
+        self,
+        rollout_id: UUID,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RolloutShownOut:
+        """Go on after a pause; after a halt with a reason, and without the devices that failed."""
+        return decode(
+            self.request(
+                "POST",
+                f"/rollouts/{segment(rollout_id)}/resume",
+                body={"reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=RolloutShownOut,
+        )
+
+    def rollout_show(self, rollout_id: UUID) -> RolloutShownOut:
+        """Show a rollout, ring by ring."""
+        return decode(self.request("GET", f"/rollouts/{segment(rollout_id)}"), type=RolloutShownOut)
+
+    def rollout_start(
+        self,
+        *,
+        client: UUID | None | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        choose: Literal["security", "all", "chosen"] | UnsetType = UNSET,
+        packages: list[str] | UnsetType = UNSET,
+        pilots: list[UUID] | UnsetType = UNSET,
+        terms: dict[str, Any] | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RolloutShownOut:
+        """Start a rollout; ring 1 opens."""
+        return decode(
+            self.request(
+                "POST",
+                "/rollouts",
+                body={
+                    "client": client,
+                    "name": name,
+                    "choose": choose,
+                    "packages": packages,
+                    "pilots": pilots,
+                    "terms": terms,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=RolloutShownOut,
+        )
 
     def root_list(self, *, limit: int = 100) -> Pages[RootOut]:
         """List the root's versions, oldest first."""
@@ -4484,6 +6197,34 @@ class Client(Transport):
             type=TicketOut,
         )
 
+    def ticket_window_plan(
+        self,
+        number: int,
+        *,
+        window: int,
+        minutes: int,
+        starts_at: datetime | None | UnsetType = UNSET,
+        if_match: str | None = None,
+    ) -> TicketWindowOut:
+        """Plan work on a ticket into a window; its SLA clocks go on."""
+        return decode(
+            self.request(
+                "PUT",
+                f"/tickets/{segment(number)}/window",
+                body={"window": window, "minutes": minutes, "starts_at": starts_at},
+                if_match=if_match,
+            ),
+            type=TicketWindowOut,
+        )
+
+    def ticket_window_show(self, number: int) -> TicketWindowOut:
+        """When work on a ticket is planned, and when its windows open next."""
+        return decode(self.request("GET", f"/tickets/{segment(number)}/window"), type=TicketWindowOut)
+
+    def ticket_window_unplan(self, number: int, *, if_match: str | None = None) -> None:
+        """Take back what is planned."""
+        self.request("DELETE", f"/tickets/{segment(number)}/window", if_match=if_match)
+
     def ticket_withdraw(
         self, number: int, *, if_match: str | None = None, idempotency_key: str | None = None
     ) -> ApprovalOut:
@@ -4530,6 +6271,8 @@ class Client(Transport):
                 "job.prepare",
                 "authority.change",
                 "window.change",
+                "patch.change",
+                "risk.accept",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -4579,6 +6322,329 @@ class Client(Transport):
         """Show a token of yours."""
         return decode(self.request("GET", f"/tokens/{segment(token_id)}"), type=OwnTokenOut)
 
+    def update_decide(
+        self,
+        *,
+        client: UUID,
+        name: str,
+        decision: Literal["approve", "defer", "exclude"],
+        device: UUID | None | UnsetType = UNSET,
+        manager: str | UnsetType = UNSET,
+        candidate: str | UnsetType = UNSET,
+        until: datetime | None | UnsetType = UNSET,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DecisionOut:
+        """Approve, defer or exclude an update at a client or on a device."""
+        return decode(
+            self.request(
+                "POST",
+                "/update-decisions",
+                body={
+                    "client": client,
+                    "name": name,
+                    "decision": decision,
+                    "device": device,
+                    "manager": manager,
+                    "candidate": candidate,
+                    "until": until,
+                    "reason": reason,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DecisionOut,
+        )
+
+    def update_decision_end(
+        self, update_decision_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> DecisionOut:
+        """Take a decision about an update back."""
+        return decode(
+            self.request(
+                "POST",
+                f"/update-decisions/{segment(update_decision_id)}/end",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DecisionOut,
+        )
+
+    def update_decision_list(
+        self, *, client: UUID | None = None, ended: bool | None = None, limit: int = 100
+    ) -> Pages[DecisionOut]:
+        """List what was decided about updates, newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/update-decisions", query={"client": client, "ended": ended, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_DecisionOut)
+
+    def update_list(
+        self,
+        *,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        security: bool | None = None,
+        show: Literal["", "late", "misses"] | None = None,
+        state: str | None = None,
+        provider: str | None = None,
+        obligation: str | None = None,
+        search: str | None = None,
+    ) -> list[WaitingUpdateOut]:
+        """Updates that wait, one row for each version of a package, the earliest due first."""
+        return decode(
+            self.request(
+                "GET",
+                "/updates",
+                query={
+                    "client": client,
+                    "device": device,
+                    "security": security,
+                    "show": show,
+                    "state": state,
+                    "provider": provider,
+                    "obligation": obligation,
+                    "search": search,
+                },
+            ),
+            type=list[WaitingUpdateOut],
+        )
+
+    def vulnerability_actions(
+        self,
+        *,
+        client: UUID | None = None,
+        site: UUID | None = None,
+        device: UUID | None = None,
+        severity: Literal["critical", "high", "medium", "low", "unrated"] | None = None,
+        exploited: bool | None = None,
+        fixable: bool | None = None,
+        q: str | None = None,
+        package: str | None = None,
+        at: datetime | None = None,
+        limit: int = 100,
+    ) -> Pages[ActionOut]:
+        """What to do, what removes most risk first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/vulnerabilities/actions",
+                query={
+                    "client": client,
+                    "site": site,
+                    "device": device,
+                    "severity": severity,
+                    "exploited": exploited,
+                    "fixable": fixable,
+                    "q": q,
+                    "package": package,
+                    "at": at,
+                    "limit": limit,
+                    "cursor": cursor,
+                },
+            )
+
+        return Pages(ask, Page_ActionOut)
+
+    def vulnerability_feed_change(
+        self,
+        feed_slug: str,
+        *,
+        enabled: bool | None | UnsetType = UNSET,
+        url: str | None | UnsetType = UNSET,
+        every_hours: int | None | UnsetType = UNSET,
+        if_match: str | None = None,
+    ) -> FeedOut:
+        """Use a feed or not, or fetch it from elsewhere."""
+        return decode(
+            self.request(
+                "PATCH",
+                f"/vulnerability-feeds/{segment(feed_slug)}",
+                body={"enabled": enabled, "url": url, "every_hours": every_hours},
+                if_match=if_match,
+            ),
+            type=FeedOut,
+        )
+
+    def vulnerability_feed_list(self) -> list[FeedOut]:
+        """The feeds of advisories: how new they are, and what went wrong."""
+        return decode(self.request("GET", "/vulnerability-feeds"), type=list[FeedOut])
+
+    def vulnerability_feed_make(
+        self,
+        *,
+        slug: str,
+        title: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> FeedOut:
+        """Make a feed that comes from files; one that is there already is shown."""
+        return decode(
+            self.request(
+                "POST",
+                "/vulnerability-feeds",
+                body={"slug": slug, "title": title},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=FeedOut,
+        )
+
+    def vulnerability_feed_refresh(
+        self, feed_slug: str, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> FeedOut:
+        """Fetch a feed now."""
+        return decode(
+            self.request(
+                "POST",
+                f"/vulnerability-feeds/{segment(feed_slug)}/refresh",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=FeedOut,
+        )
+
+    def vulnerability_feed_remove(self, feed_slug: str, *, if_match: str | None = None) -> None:
+        """Forget a feed."""
+        self.request("DELETE", f"/vulnerability-feeds/{segment(feed_slug)}", if_match=if_match)
+
+    def vulnerability_feed_show(self, feed_slug: str) -> FeedOut:
+        """Show a feed."""
+        return decode(self.request("GET", f"/vulnerability-feeds/{segment(feed_slug)}"), type=FeedOut)
+
+    def vulnerability_feed_upload(
+        self, feed_slug: str, *, offset: int, content: str, last: bool | UnsetType = UNSET, if_match: str | None = None
+    ) -> FeedPartOut:
+        """Upload a file of a feed, part by part."""
+        return decode(
+            self.request(
+                "PUT",
+                f"/vulnerability-feeds/{segment(feed_slug)}/file",
+                body={"offset": offset, "content": content, "last": last},
+                if_match=if_match,
+            ),
+            type=FeedPartOut,
+        )
+
+    def vulnerability_list(
+        self,
+        *,
+        client: UUID | None = None,
+        site: UUID | None = None,
+        device: UUID | None = None,
+        severity: Literal["critical", "high", "medium", "low", "unrated"] | None = None,
+        exploited: bool | None = None,
+        fixable: bool | None = None,
+        q: str | None = None,
+        package: str | None = None,
+        at: datetime | None = None,
+        limit: int = 100,
+    ) -> Pages[VulnerabilityOut]:
+        """List open vulnerabilities, what matters most first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/vulnerabilities",
+                query={
+                    "client": client,
+                    "site": site,
+                    "device": device,
+                    "severity": severity,
+                    "exploited": exploited,
+                    "fixable": fixable,
+                    "q": q,
+                    "package": package,
+                    "at": at,
+                    "limit": limit,
+                    "cursor": cursor,
+                },
+            )
+
+        return Pages(ask, Page_VulnerabilityOut)
+
+    def vulnerability_mark(
+        self,
+        vulnerability_name: str,
+        *,
+        mark: Literal["accepted", "false_positive", "not_applicable"],
+        reason: str,
+        client: UUID | None | UnsetType = UNSET,
+        device: UUID | None | UnsetType = UNSET,
+        package: str | UnsetType = UNSET,
+        expires_at: datetime | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> MarkOut:
+        """Accept a vulnerability until a day, or mark it as false or not applicable."""
+        return decode(
+            self.request(
+                "POST",
+                f"/vulnerabilities/{segment(vulnerability_name)}/marks",
+                body={
+                    "mark": mark,
+                    "reason": reason,
+                    "client": client,
+                    "device": device,
+                    "package": package,
+                    "expires_at": expires_at,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=MarkOut,
+        )
+
+    def vulnerability_mark_list(
+        self,
+        *,
+        client: UUID | None = None,
+        vulnerability: str | None = None,
+        in_force: bool | None = None,
+        limit: int = 100,
+    ) -> Pages[MarkOut]:
+        """List what was said of vulnerabilities, newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/vulnerability-marks",
+                query={
+                    "client": client,
+                    "vulnerability": vulnerability,
+                    "in_force": in_force,
+                    "limit": limit,
+                    "cursor": cursor,
+                },
+            )
+
+        return Pages(ask, Page_MarkOut)
+
+    def vulnerability_show(self, vulnerability_name: str) -> WholeVulnerabilityOut:
+        """Show a vulnerability: why its rank, which devices have or had it, what was said of it."""
+        return decode(
+            self.request("GET", f"/vulnerabilities/{segment(vulnerability_name)}"), type=WholeVulnerabilityOut
+        )
+
+    def vulnerability_unmark(
+        self, mark_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> MarkOut:
+        """Take a mark back: the vulnerability counts again."""
+        return decode(
+            self.request(
+                "POST",
+                f"/vulnerability-marks/{segment(mark_id)}/end",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=MarkOut,
+        )
+
     def webhook_change(
         self,
         webhook_id: UUID,
@@ -4599,6 +6665,10 @@ class Client(Transport):
                 "job.finished",
                 "window.proposed",
                 "window.answered",
+                "deployment.changed",
+                "rollout.changed",
+                "vulnerability.found",
+                "feed.changed",
             ]
         ]
         | None
@@ -4655,6 +6725,10 @@ class Client(Transport):
                 "job.finished",
                 "window.proposed",
                 "window.answered",
+                "deployment.changed",
+                "rollout.changed",
+                "vulnerability.found",
+                "feed.changed",
             ]
         ]
         | UnsetType = UNSET,
@@ -4736,6 +6810,8 @@ class Client(Transport):
         minutes: int | None | UnsetType = UNSET,
         rrule: str | None | UnsetType = UNSET,
         notice_hours: int | None | UnsetType = UNSET,
+        notice_first_only: bool | None | UnsetType = UNSET,
+        catch_up_hours: int | None | UnsetType = UNSET,
         needs_approval: bool | None | UnsetType = UNSET,
         if_match: str | None = None,
     ) -> WindowShownOut:
@@ -4752,6 +6828,8 @@ class Client(Transport):
                     "minutes": minutes,
                     "rrule": rrule,
                     "notice_hours": notice_hours,
+                    "notice_first_only": notice_first_only,
+                    "catch_up_hours": catch_up_hours,
                     "needs_approval": needs_approval,
                 },
                 if_match=if_match,
@@ -4770,6 +6848,8 @@ class Client(Transport):
         purpose: str | UnsetType = UNSET,
         rrule: str | UnsetType = UNSET,
         notice_hours: int | UnsetType = UNSET,
+        notice_first_only: bool | UnsetType = UNSET,
+        catch_up_hours: int | UnsetType = UNSET,
         needs_approval: bool | UnsetType = UNSET,
         device: UUID | None | UnsetType = UNSET,
         if_match: str | None = None,
@@ -4789,6 +6869,8 @@ class Client(Transport):
                     "purpose": purpose,
                     "rrule": rrule,
                     "notice_hours": notice_hours,
+                    "notice_first_only": notice_first_only,
+                    "catch_up_hours": catch_up_hours,
                     "needs_approval": needs_approval,
                     "device": device,
                 },
@@ -4807,6 +6889,29 @@ class Client(Transport):
                 "POST", f"/windows/{segment(window_id)}/end", if_match=if_match, idempotency_key=idempotency_key
             ),
             type=WindowShownOut,
+        )
+
+    def window_limit_list(self, client_id: UUID) -> list[WindowLimitOut]:
+        """How long windows of a client may be at most."""
+        return decode(self.request("GET", f"/clients/{segment(client_id)}/window-limits"), type=list[WindowLimitOut])
+
+    def window_limit_set(
+        self,
+        client_id: UUID,
+        *,
+        longest_minutes: int | None | UnsetType = UNSET,
+        site: UUID | None | UnsetType = UNSET,
+        if_match: str | None = None,
+    ) -> list[WindowLimitOut]:
+        """Agree how long windows of a client, or of one site, may be at most."""
+        return decode(
+            self.request(
+                "PUT",
+                f"/clients/{segment(client_id)}/window-limits",
+                body={"longest_minutes": longest_minutes, "site": site},
+                if_match=if_match,
+            ),
+            type=list[WindowLimitOut],
         )
 
     def window_list(
