@@ -81,7 +81,12 @@ def release(names: Sequence[str], host: Host, ctx: Context) -> str:
         raise ActionFailed(
             "held", f"locked by dnf's versionlock, which an administrator releases: {', '.join(sorted(locked))}"
         )
-    return _write([name for name in reader.excluded(_config(host)) if name not in names], host, ctx)
+    kept = [name for name in reader.excluded(_config(host)) if name not in names]
+    if still := [name for name in names if reader.is_held(name, kept)]:
+        raise ActionFailed(
+            "held", f"excluded by a pattern that an administrator wrote into {reader.CONFIG}: {', '.join(still)}"
+        )
+    return _write(kept, host, ctx)
 
 
 def repair(host: Host, ctx: Context) -> str:

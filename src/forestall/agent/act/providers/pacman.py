@@ -17,6 +17,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from forestall.agent.act.context import ActionFailed, Context
@@ -83,7 +84,12 @@ def hold(names: Sequence[str], host: Host, ctx: Context) -> str:
 
 
 def release(names: Sequence[str], host: Host, ctx: Context) -> str:
-    return _write([name for name in reader.ignored(_config(host)) if name not in names], host, ctx)
+    kept = [name for name in reader.ignored(_config(host)) if name not in names]
+    if still := [name for name in names if any(fnmatchcase(name, each) for each in kept)]:
+        raise ActionFailed(
+            "held", f"ignored by a pattern that an administrator wrote into {reader.CONFIG}: {', '.join(still)}"
+        )
+    return _write(kept, host, ctx)
 
 
 def repair(host: Host, ctx: Context) -> str:

@@ -22,6 +22,7 @@ from forestall.trust.statements import PackageChange
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.xdist_group("dnf"),  # one story: its tests follow each other
     pytest.mark.skipif(bool(missing(DnfWorld)), reason=missing(DnfWorld) or "-"),
 ]
 
@@ -159,6 +160,19 @@ def test_a_held_package_is_listed_as_held_and_left_out(dnf):
     assert "openssl-libs (it is held)" in result.summary
     updates_release.run({"manager": "dnf", "packages": "openssl-libs"}, dnf.host, dnf.context())
     assert reading(dnf).provider.held == ()
+
+
+def test_a_pattern_of_an_administrator_is_theirs_to_release(dnf):
+    config = dnf.root / "etc/dnf/dnf.conf"
+    before = config.read_text()
+    config.write_text(before.replace("[main]\n", "[main]\nexclude=kernel*,\n  bash\n"))
+    arguments = {"manager": "dnf", "packages": "kernel-core"}
+    failed = failing(lambda: updates_release.run(arguments, dnf.host, dnf.context()))
+    assert failed.code == "held"
+    assert "kernel*" in config.read_text()
+    updates_release.run({"manager": "dnf", "packages": "bash"}, dnf.host, dnf.context())
+    assert reading(dnf).provider.held == ("kernel*",)
+    config.write_text(before)
 
 
 def test_security_only_leaves_the_rest_alone_and_says_what_changed(dnf):

@@ -20,6 +20,7 @@ from forestall.agent.collect.providers import flatpak as reader
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.xdist_group("flatpak"),  # one story: its tests follow each other
     pytest.mark.skipif(bool(missing(FlatpakWorld)), reason=missing(FlatpakWorld) or "-"),
 ]
 NOTES = "org.contoso.Notes/x86_64/stable"

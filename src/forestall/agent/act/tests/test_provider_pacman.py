@@ -24,6 +24,7 @@ from forestall.trust.statements import PackageChange
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.xdist_group("pacman"),  # one story: its tests follow each other
     pytest.mark.skipif(bool(missing(PacmanWorld)), reason=missing(PacmanWorld) or "-"),
 ]
 

@@ -23,6 +23,7 @@ from forestall.trust.statements import PackageChange
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.xdist_group("zypper"),  # one story: its tests follow each other
     pytest.mark.skipif(bool(missing(ZypperWorld)), reason=missing(ZypperWorld) or "-"),
 ]
 
