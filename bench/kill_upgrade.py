@@ -45,8 +45,9 @@ _UPDATES = {"manager": "apt", "choose": "security", "packages": "", "exclude": _
 class Outcome:
     run: int
     target: str
-    seconds: float
-    """From the start of the upgrade to the kill."""
+    at: float
+    """Seconds from the start to the kill while fetching, else steps that dpkg had noted."""
+    fetching: bool
     moment: str
     """What was going on then: ``download``, ``unpack``, ``configure``, ``done``."""
     unfinished: int
@@ -62,35 +63,47 @@ class Outcome:
 
 
 def campaign(folder: Path, *, runs: int, seed: int, tell=lambda _outcome: None) -> list[Outcome]:  # type: ignore[no-untyped-def]
-    """``runs`` runs below ``folder``; every third target in turn, moments spread over a whole upgrade by ``seed``."""
+    """``runs`` runs below ``folder``; each target in turn, moments drawn by ``seed``."""
     chance = random.Random(seed)
     outcomes = []
     # What the lists brought lies between the Debian that is kept and the copies.
     lower = f"{folder}/base/upper:{base_system()}"
     with debian(folder / "base") as base:
         base.offer_security()
+        ACTIONS["updates.download"].run(_UPDATES, base.host, base.context())
         before = base.installed()
-        expected, lasts = _undisturbed(folder / "whole", lower)
+        expected, steps = _undisturbed(folder / "whole", lower)
         for number in range(runs):
             target = TARGETS[number % len(TARGETS)]
-            at = chance.uniform(0.02, 1.0) * lasts
+            # A third while lists and packages are fetched, by the clock; the rest while packages are changed, by the
+            # steps that dpkg has noted: so the moments are spread over the upgrade however slow the machine is.
+            fetching = number % 3 == 2 or number % 12 == 0
+            at = chance.uniform(0.05, 6.0) if fetching else float(chance.randrange(steps))
             with debian(folder / f"run-{number}", lower=lower) as machine:
-                outcome = _one(machine, number, target, at, before, expected)
+                outcome = _one(
+                    machine, number, target, at, before, expected, fetching=fetching, lag=chance.random() / 5
+                )
             outcomes.append(outcome)
             tell(outcome)
     return outcomes
 
 
-def _undisturbed(folder: Path, lower: str) -> tuple[dict[str, tuple[str, str]], float]:
-    """What an upgrade leads to, and how long it takes."""
+def _undisturbed(folder: Path, lower: str) -> tuple[dict[str, tuple[str, str]], int]:
+    """What an upgrade leads to, and how many steps dpkg notes on the way."""
     with debian(folder, lower=lower) as machine:
-        began = time.monotonic()
-        _upgrade(machine)
-        return machine.installed(), time.monotonic() - began
+        began = _steps(machine)
+        _upgrade(machine, download=False)
+        return machine.installed(), _steps(machine) - began
 
 
-def _upgrade(machine: Debian) -> None:
-    for name in ("updates.download", "updates.install"):
+def _steps(machine: Debian) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return (machine.root / "var/log/dpkg.log").read_bytes().count(b"\n")
+    return 0
+
+
+def _upgrade(machine: Debian, *, download: bool) -> None:
+    for name in ("updates.download", "updates.install") if download else ("updates.install",):
         ACTIONS[name].run(_UPDATES, machine.host, machine.context())
 
 
@@ -101,11 +114,23 @@ def _one(
     at: float,
     before: dict[str, tuple[str, str]],
     expected: dict[str, tuple[str, str]],
+    *,
+    fetching: bool,
+    lag: float,
 ) -> Outcome:
-    child = Apart(lambda _tell: _upgrade(machine))
+    if fetching:
+        for archive in (machine.root / "var/cache/apt/archives").glob("*.deb"):
+            archive.unlink()
+    steps = _steps(machine)
+    child = Apart(lambda _tell: _upgrade(machine, download=fetching))
     began = time.monotonic()
-    while time.monotonic() - began < at and not _has_ended(child):
-        time.sleep(0.005)
+    while not _has_ended(child):
+        done = time.monotonic() - began if fetching else _steps(machine) - steps
+        if done > at:
+            break
+        time.sleep(0.002)
+    if not fetching:
+        time.sleep(lag)
     moment = _moment(machine)
     if target == "agent":
         os.kill(child.pid, signal.SIGKILL)
@@ -126,13 +151,14 @@ def _one(
     repaired = _repair(machine)
     ended = ""
     try:
-        _upgrade(machine)
+        _upgrade(machine, download=fetching)
     except ActionFailed as failed:
         ended = str(failed)
     return Outcome(
         run=number,
         target=target,
-        seconds=round(at, 2),
+        at=round(at, 2),
+        fetching=fetching,
         moment=moment,
         unfinished=len(unfinished),
         upgraded=sum(1 for name, (_, version) in now.items() if before.get(name, ("", ""))[1] != version),
@@ -242,7 +268,7 @@ def main() -> int:
     def tell(outcome: Outcome) -> None:
         good = "true" if outcome.truth and outcome.ended else f"WRONG {outcome.wrong}"
         print(
-            f"{outcome.run:4d} {outcome.target:8s} {outcome.seconds:6.2f} s {outcome.moment:10s} "
+            f"{outcome.run:4d} {outcome.target:8s} {outcome.at:6.2f} {outcome.moment:10s} "
             f"{outcome.upgraded:3d} upgraded {outcome.unfinished:3d} unfinished  {outcome.repaired[:60]:12s} {good}",
             flush=True,
         )

@@ -479,7 +479,7 @@ def test_a_package_that_is_torn_between_two_versions_is_unpacked_anew(ada):
     assert (ada.root / "usr/share/tool/version").read_text() == "1:1.0-1\n"
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(5, 105))])
 def test_killed_at_any_moment_the_machine_is_told_as_it_is_and_repaired(ada, seed):
     """A sample; ``bench/kill_upgrade.py`` does the same a hundred times to a real Debian."""
     ada.offer("security", "updates")
