@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.inventory.models import Device
 from forestall.server.patching.models import Deployment, ObligationException, ObligationRule
 from forestall.server.patching.obligation_queries import (
+    AT_ONCE,
     SELF,
     Book,
     Way,
@@ -57,15 +59,21 @@ def obligations_refresh(
     }
     book = Book.load(clients={one.client_id for one in rows}, cves=cves)
     way = Way.load(rows, book, now=now)
-    changed = []
+    # Rows that come to the same answer are written together: many updates share a release, and so a deadline.
+    changed: dict[tuple[datetime | None, str, bool], list[int]] = defaultdict(list)
     for one in rows:
         bound = book.binding(one, now, earlier.get(one.key, ()))
         due, slug = (bound.due_at, bound.slug) if bound else (None, "")
         misses = bool(way.why_missed(one, due))
         if (one.due_at, one.bound_by, one.misses) != (due, slug, misses):
-            changed.append(Deployment(pk=one.pk, due_at=due, bound_by=slug, misses=misses))
-    Deployment.objects.visible_to(SELF).bulk_update(changed, ["due_at", "bound_by", "misses"], batch_size=500)
-    return len(changed)
+            changed[due, slug, misses].append(one.pk)
+    with transaction.atomic():
+        for (due, slug, misses), pks in changed.items():
+            for start in range(0, len(pks), AT_ONCE):
+                Deployment.objects.visible_to(SELF).filter(pk__in=pks[start : start + AT_ONCE]).update(
+                    due_at=due, bound_by=slug, misses=misses
+                )
+    return sum(map(len, changed.values()))
 
 
 # --- clients' own rules -----------------------------------------------------------------------------------------

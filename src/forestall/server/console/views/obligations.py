@@ -24,7 +24,7 @@ from forestall.server.patching import obligation_queries as queries
 from forestall.server.patching import obligation_services as services
 from forestall.server.patching.compliance import Counted, Ledger, Names, Outcome, Report, Tally
 from forestall.server.patching.models import ObligationException, ObligationRule
-from forestall.server.patching.obligations import BUILT_IN, ObligationError, Rule
+from forestall.server.patching.obligations import BUILT_IN, SEVERITIES, ObligationError, Rule
 from forestall.server.people import queries as people
 from forestall.server.people.models import Client
 from forestall.server.people.scope import Permission, Scope
@@ -466,7 +466,9 @@ def _report_in_words(report: Report, total: Tally, at: datetime | None) -> parts
             f"{total.percent:.0f}",
             words.plural(total.due, "update that was due", "updates that were due"),
         ),
-        format_html('<a href="?outcome=late">{} still open and late</a>', late) if late else "none is open and late",
+        format_html('<a href="?outcome=late">{} still open and late</a>', f"{late:,}")
+        if late
+        else "none is open and late",
         f"{excepted} excepted" if excepted else "",
     ]
     return format_html("{}: {}.", when, parts.joined(said, separator="; "))
@@ -480,7 +482,8 @@ def _summary(request: PageRequest, report: Report, names: Names) -> Table:
         for slug, tally in sorted(report.by_obligation().items())
     ]
     rows += [
-        (one or "no security update", "By severity", {}, tally) for one, tally in sorted(report.by_severity().items())
+        (one or "no security update", "By severity", {}, tally)
+        for one, tally in sorted(report.by_severity().items(), key=_worst_first)
     ]
     by_client = report.by_client()
     if len(by_client) > 1:
@@ -531,6 +534,10 @@ def _summary(request: PageRequest, report: Report, names: Names) -> Table:
         ],
         empty=Empty("Nothing to count", ""),
     )
+
+
+def _worst_first(item: tuple[str, Tally]) -> int:
+    return SEVERITIES.index(item[0]) if item[0] in SEVERITIES else len(SEVERITIES)
 
 
 def _percent(tally: Tally) -> parts.Html:

@@ -26,7 +26,7 @@ from forestall.server.patching import obligation_services as services
 from forestall.server.patching import pending
 from forestall.server.patching.models import Deployment, DeploymentState
 from forestall.server.patching.obligation_queries import Book, Known, Way, earlier_versions, known_deployments
-from forestall.server.patching.obligations import BUILT_IN, ObligationError
+from forestall.server.patching.obligations import BUILT_IN, ObligationError, worst
 from forestall.server.patching.pending import Asked
 from forestall.server.patching.planning import PlanningError, update_decide
 from forestall.server.people import queries as people
@@ -34,6 +34,8 @@ from forestall.server.people.models import Client
 from forestall.server.people.scope import Permission, Scope
 
 A_PAGE = 50
+FAR = datetime(9000, 1, 1, tzinfo=UTC)
+"""A deadline that nothing misses for its date: what else keeps a late update is said, not that it is late."""
 MOST_PICKED = 200
 BY = (("", "By update"), ("device", "By device"), ("obligation", "By obligation"), ("each", "Each one"))
 SHOWS = [("", "Everything that waits"), ("late", "Late"), ("misses", "Next window misses it")]
@@ -169,7 +171,7 @@ def _sentence(whole: dict[str, Any], seen: bool) -> parts.Html:  # noqa: FBT001 
         words.plural(number, "update"),
         words.does(number, "wait"),
         words.plural(whole["devices"], "device"),
-        whole["fixes"],
+        f"{whole['fixes']:,}",
     )
     if not said:
         return format_html("{}; none is late, and every deadline has a window before it.", waits)
@@ -194,9 +196,10 @@ def _empty(request: PageRequest) -> Empty:
 
 def _by_update(request: PageRequest, found: Any, asked: Asked, now: datetime) -> Table:
     groups = pending.by_update(found, now).annotate(sample=Min("pk"))
-    total = found.order_by().values("manager", "name", "candidate").distinct().count()
-    pages, stretch = parts.pages_of(request.GET, total, A_PAGE)
-    shown = list(groups[stretch])
+    # Each group is counted anyway to put them in order: a page of them is cut here, without asking twice.
+    listed = list(groups)
+    pages, stretch = parts.pages_of(request.GET, len(listed), A_PAGE)
+    shown = listed[stretch]
     samples = {
         row["pk"]: row
         for row in Deployment.objects.visible_to(request.scope)
@@ -246,7 +249,8 @@ def _by_update(request: PageRequest, found: Any, asked: Asked, now: datetime) ->
 
 
 def _severity(rank: int, cves: Sequence[str], scores: dict[str, queries.Score], now: datetime) -> parts.Html:
-    severity = pending.RANKS[rank] if rank < len(pending.RANKS) else ""
+    own = pending.RANKS[rank] if rank < len(pending.RANKS) else ""
+    severity = worst([own, *(scores[cve].severity for cve in cves if cve in scores)]) or own
     shown = (
         parts.status(SEVERITY_STATUS[severity], severity) if severity else parts.none("it fixes no known hole", "none")
     )
@@ -407,7 +411,7 @@ def _each(request: PageRequest, found: Any, asked: Asked, now: datetime) -> Tabl
             Column("Update", "lead"),
             Column("Due", "second"),
             Column("Device"),
-            Column("Obligation"),
+            Column("Obligation", "wide"),
             Column("State", "wide"),
             Column("Next window", "wide"),
         ],
@@ -439,13 +443,15 @@ def _way(rows: Sequence[Known], now: datetime) -> Way:
 
 
 def _window(row: Deployment, known: Known, way: Way, now: datetime) -> parts.Html:
-    why = way.why_missed(known, row.due_at)
+    why = way.why_missed(known, row.due_at) if row.due_at is None or row.due_at > now else way.why_missed(known, FAR)
     if why:
         return format_html('{} <a href="/updates/{}/#remedies">Remedies</a>', why[:1].upper() + why[1:] + ".", row.pk)
     opens = way.opens(known.site_id, known.device_id)
     if opens is None:
         return parts.none("no window is planned", "none planned")
-    return "open now" if opens <= now else parts.moment(opens, now)
+    shown: parts.Html = "open now" if opens <= now else parts.moment(opens, now)
+    late = row.due_at is not None and row.due_at <= now
+    return format_html('{} · <a href="/updates/{}/#remedies">Remedies</a>', shown, row.pk) if late else shown
 
 
 # --- one update on one device, and what can be done -------------------------------------------------------------
