@@ -16,9 +16,10 @@ from typing import Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from forestall.server.calendar.queries import WindowBook
+from forestall.server.calendar.windows import allowed_at
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.patching import rollouts, rules
 from forestall.server.patching.deciding import RUNBOOK, SELF, Desk
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 DECIDE_AGAIN = timedelta(minutes=5)
 """In an open window: how often what is blocked there is decided anew."""
+MOST_DEVICES = 200
+"""Begun with in one turn of the clock; the next turn takes the others, those first that waited longest."""
 TRIED = (State.PLANNED, State.STAGED, State.BLOCKED)
 Choice = Literal["security", "all", "chosen"]
 
@@ -74,32 +77,27 @@ def deployments_deploy(*, now: datetime) -> int:
 
 def _devices_in_windows(now: datetime) -> list[UUID]:
     """Devices in an open window of which something is due, or was not decided about in this window yet."""
-    waiting = Deployment.objects.visible_to(SELF).filter(
-        Q(next_try_at=None) | Q(next_try_at__lte=now), state__in=TRIED, device__status=DeviceStatus.APPROVED
-    )
-    places: dict[UUID, tuple[UUID, bool]] = {}
-    for device_id, site_id, state, planned_for in (
-        waiting.order_by().values_list("device_id", "site_id", "state", "planned_for").distinct()
-    ):
-        due = state != State.BLOCKED and planned_for is not None and planned_for <= now
-        places[device_id] = (site_id, due or places.get(device_id, (site_id, False))[1])
-    if not places:
+    book = WindowBook.load(scope=SELF, since=now - timedelta(days=8))
+    open_sites = {site for site in book.sites if book.allowed(site, None, now) is not None}
+    own = {device for device, windows in book.devices.items() if allowed_at(windows, now) is not None}
+    if not open_sites and not own:
         return []
-    followed = dict(
-        DeviceScan.objects.visible_to(SELF).filter(device__in=list(places)).values_list("device_id", "followed_at")
+    waiting = Deployment.objects.visible_to(SELF).filter(
+        Q(site__in=open_sites) | Q(device__in=own),
+        Q(next_try_at=None) | Q(next_try_at__lte=now),
+        state__in=TRIED,
+        device__status=DeviceStatus.APPROVED,
     )
-    book = WindowBook.load(scope=SELF, since=now - timedelta(days=8), sites={site for site, _ in places.values()})
+    is_due = Q(planned_for__lte=now) & ~Q(state=State.BLOCKED)
+    places = waiting.order_by().values_list("device_id", "site_id", "device__patch_scan__followed_at")
     chosen = []
-    for device_id, (site_id, due) in places.items():
-        if not book.covering(site_id, device_id):
-            continue
+    for device_id, site_id, followed, due in places.annotate(due=Count("pk", filter=is_due)):
         allowed = book.allowed(site_id, device_id, now)
         if allowed is None:
             continue
-        last = followed.get(device_id)
-        if due or last is None or last < allowed.start or last <= now - DECIDE_AGAIN:
-            chosen.append(device_id)
-    return chosen
+        if due or followed is None or followed < allowed.start or followed <= now - DECIDE_AGAIN:
+            chosen.append((followed or allowed.start, device_id))
+    return [device_id for _, device_id in sorted(chosen)[:MOST_DEVICES]]
 
 
 @transaction.atomic

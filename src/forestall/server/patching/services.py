@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from forestall.server.inventory.models import Device, DeviceStatus, FactsDocument, FirstSeen
 from forestall.server.inventory.rules import believed_time
@@ -31,6 +31,8 @@ FOLLOWED = frozenset({"updates", "software", "system", "services", "restarts"})
 """Documents whose change may move a deployment."""
 LOOK_AGAIN = timedelta(minutes=30)
 """So often waiting updates are decided anew, without anything having been heard: windows move, deferrals end."""
+JUST_BEFORE = timedelta(minutes=2)
+"""A document that was collected so long before it was looked at may have come after that."""
 REMEMBERED = timedelta(days=120)
 """How long after its verification an update is looked at for having come undone."""
 SCANNED = "scan"
@@ -400,8 +402,17 @@ def deployments_tick(*, now: datetime, most: int = MOST_DEVICES) -> int:
     """
     _follow_jobs(now)
     todo: list[UUID] = list(_never_followed(most))
-    proof = Deployment.objects.visible_to(SELF).filter(state__in=rules.IN_PLACE, device__status=DeviceStatus.APPROVED)
-    todo += proof.order_by().values_list("device_id", flat=True).distinct()
+    approved = DeviceScan.objects.visible_to(SELF).filter(device__status=DeviceStatus.APPROVED)
+    proof = approved.filter(
+        Exists(Deployment.objects.visible_to(SELF).filter(device=OuterRef("device"), state__in=rules.IN_PLACE)),
+        # A scan may come with what it says unchanged: nobody tells of that.
+        Exists(
+            FactsDocument.objects.visible_to(SELF).filter(
+                device=OuterRef("device"), collected_at__gt=OuterRef("followed_at") - JUST_BEFORE
+            )
+        ),
+    )
+    todo += proof.order_by("followed_at").values_list("device_id", flat=True)[:most]
     old = DeviceScan.objects.visible_to(SELF).filter(
         followed_at__lte=now - LOOK_AGAIN, open_updates__gt=0, device__status=DeviceStatus.APPROVED
     )
