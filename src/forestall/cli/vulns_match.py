@@ -16,7 +16,7 @@ from forestall.cli.errors import CommandError
 from forestall.server.vulnerabilities.feeds import Advisory, Feeds, Record, read_feeds
 from forestall.server.vulnerabilities.hosts import HostUnreadableError, read_host
 from forestall.server.vulnerabilities.index import Index
-from forestall.server.vulnerabilities.matching import kernels_without_running, match_host
+from forestall.server.vulnerabilities.matching import kernels_without_running, match_host, sources_unknown
 from forestall.server.vulnerabilities.types import Finding, Host
 
 WORST_FIRST = ("critical", "high", "medium", "low", "")
@@ -65,6 +65,13 @@ def match(*, host_file: str, folders: tuple[Path, ...], out: str | None, as_of: 
     if kernels_without_running(host):
         click.echo(
             f"{host.name or 'The host'}: it is not told which kernel runs; the newest installed is taken.", err=True
+        )
+    if sources_unknown(host):
+        click.echo(
+            "The list does not tell from which source each package is made, and advisories name sources: packages are "
+            "taken for their own source unless a feed tells. `dpkg-query --show --showformat="
+            "'${Package}\\t${Version}\\t${Architecture}\\t${source:Package}\\t${source:Version}\\n'` tells more.",
+            err=True,
         )
     if out is None:
         _show(host, found)

@@ -150,6 +150,9 @@ def _from_vuls(value: dict[str, Any]) -> Host:
         if candidate and candidate != version:
             candidates[one["name"]] = candidate
         source, source_version = sources.get(one["name"], sources.get(key, ("", "")))
+        if candidate and source_version and _without_rebuild(candidate) == source_version != version:
+            # The export holds one version of each source: of what is newest installed. This one is behind it.
+            source_version = _without_rebuild(version)
         if not windows:
             module = ":".join((one.get("modularitylabel") or "").split(":")[:2])
             packages.append(
@@ -170,6 +173,10 @@ def _from_vuls(value: dict[str, Any]) -> Host:
         candidates=candidates,
         scanned_at=utc(_moment(scanned)) if scanned else None,
     )
+
+
+def _without_rebuild(version: str) -> str:
+    return re.sub(r"\+b[0-9]+$", "", version)
 
 
 def _moment(text: str) -> datetime:

@@ -29,6 +29,7 @@ RPM_KERNEL = re.compile(
     r"kernel(?:-(?:rt|uek|64k|default|lts|azure|ml|lt))?(?:-debug)?"
     r"(?:-(?:core|modules|modules-core|modules-extra|modules-internal|devel|devel-matched))?"
 )
+UBUNTU_FLAVOURS = frozenset({"aws", "azure", "gcp", "gke", "ibm", "kvm", "oracle", "raspi", "lowlatency", "nvidia"})
 SIGNED = re.compile(r"([0-9][0-9.]*(?:~rc[0-9]+)?)\+(.*)")
 
 
@@ -96,7 +97,9 @@ def _names(package: Package, source_of: SourceOf | None) -> Iterator[tuple[str, 
     if by_source(ecosystem):
         source, version = package.source, package.source_version or package.version
         if not source:
-            source = (source_of(ecosystem, package.name) if source_of else "") or package.name
+            source = (
+                (source_of(ecosystem, package.name) if source_of else "") or _kernel_source(package) or package.name
+            )
         if scheme_of(ecosystem) == "deb":
             if not package.source_version and "+b" in version:
                 version = re.sub(r"\+b[0-9]+$", "", version)
@@ -113,6 +116,15 @@ def _names(package: Package, source_of: SourceOf | None) -> Iterator[tuple[str, 
             source = package.source or package.name
             version = _with_epoch(package.source_version or package.version, package.version)
             yield SOURCE + source, version
+
+
+def _kernel_source(package: Package) -> str:
+    """The source of a kernel's package whose list does not tell it; empty: not a kernel's package."""
+    found = DEB_KERNEL.fullmatch(package.name) if scheme_of(package.ecosystem) == "deb" else None
+    if found is None:
+        return ""
+    flavour = found[3] or ""
+    return f"linux-{flavour}" if flavour in UBUNTU_FLAVOURS and package.ecosystem.startswith("Ubuntu") else "linux"
 
 
 def _with_epoch(source_version: str, version: str) -> str:
@@ -230,6 +242,17 @@ def _same_flavour(version: str, kernels: list[Package]) -> bool:
     """Whether a running kernel that is not installed may be an older one of those that are: by its release's words."""
     words = set(re.findall(r"el[0-9]+|uek|amzn[0-9]+|fc[0-9]+", version))
     return any(words and words <= set(re.findall(r"el[0-9]+|uek|amzn[0-9]+|fc[0-9]+", one.version)) for one in kernels)
+
+
+def sources_unknown(host: Host) -> bool:
+    """Whether advisories name source packages, and the host tells of no package what it is made from."""
+    named = [one for one in host.packages if by_source(one.ecosystem)]
+    return len(named) > 1 and not any(one.source or one.source_version for one in named) and not _from_queries(named)
+
+
+def _from_queries(packages: list[Package]) -> bool:
+    """Lists of source packages themselves hold no architectures."""
+    return not any(one.architecture for one in packages)
 
 
 def kernels_without_running(host: Host) -> bool:

@@ -88,6 +88,31 @@ def test_vuls(tmp_path):
     )
 
 
+def test_vuls_tells_one_version_of_a_source_though_its_packages_have_several():
+    """Of dpkg's three packages two were updated: the third is open, whatever its source is said to be."""
+    row = {"release": "", "newRelease": ""}
+    mixed = {
+        **VULS,
+        "packages": {
+            "dpkg": {"name": "dpkg", "version": "1.20.9", "newVersion": "1.20.13", **row},
+            "dpkg-dev": {"name": "dpkg-dev", "version": "1.20.13", "newVersion": "1.20.13", **row},
+            "bsdutils": {"name": "bsdutils", "version": "1:2.36.1-8", "newVersion": "1:2.36.1-9", **row},
+            "libcurl4": {"name": "libcurl4", "version": "7.74.0-1.3+b1", "newVersion": "7.74.0-1.4", **row},
+        },
+        "SrcPackages": {
+            "dpkg": {"name": "dpkg", "version": "1.20.13", "binaryNames": ["dpkg", "dpkg-dev"]},
+            "util-linux": {"name": "util-linux", "version": "2.36.1-8", "binaryNames": ["bsdutils"]},
+            "curl": {"name": "curl", "version": "7.74.0-1.4", "binaryNames": ["libcurl4"]},
+        },
+    }
+    assert {one.name: one.source_version for one in parse_host(json.dumps(mixed)).packages} == {
+        "dpkg": "1.20.9",
+        "dpkg-dev": "1.20.13",
+        "bsdutils": "2.36.1-8",
+        "libcurl4": "7.74.0-1.3",
+    }
+
+
 def test_cyclonedx_and_spdx_of_several_makers():
     purls = [
         "pkg:deb/debian/libssl3@3.0.13-1~deb12u1?arch=amd64&distro=debian-12&upstream=openssl",

@@ -120,8 +120,8 @@ def test_debian_notices_name_nothing_that_apt_had_no_update_for():
     machine = host("debian_11")
     found = match_host(Index.build(feeds("debian-tracker").records), machine)
     packages = {one.package for one in found}
-    assert (len(found), len(packages), len({one.advisory for one in found})) == (87, 43, 43)
-    assert len({cve for one in found for cve in one.cves}) == 193
+    assert (len(found), len(packages), len({one.advisory for one in found})) == (91, 45, 47)
+    assert len({cve for one in found for cve in one.cves}) == 212
     # Kernels get no newer version of their own package but another package.
     assert packages - machine.candidates.keys() == {"linux-image-5.10.0-8-amd64"}
     for one in found:
@@ -498,3 +498,39 @@ def test_an_older_day_shows_what_was_known_then():
     then = replace(machine, scanned_at=machine.scanned_at.replace(year=2024))
     found = match_host(Index.build(until(read, then.scanned_at)), machine)
     assert 0 < len({one.advisory for one in found}) < 294
+
+
+def plain(machine, kind):
+    """The packages of a host as a plain list would have them."""
+    rows = []
+    for one in machine.packages:
+        bare = one.version.rpartition(":")[2]
+        if kind == "rpm -qa":
+            rows.append(f"{one.name}-{bare}.{one.architecture or '(none)'}")
+        elif kind == "dpkg -l":
+            rows.append(f"ii  {one.name}  {one.version}  amd64  words about it")
+        else:
+            epoch = one.version.partition(":")[0] if ":" in one.version else "0"
+            where = f"arch={one.architecture}&epoch={epoch}&distro=almalinux-{machine.release}"
+            rows.append({"purl": f"pkg:rpm/almalinux/{one.name}@{bare.replace('+', '%2B')}?{where}"})
+    if kind == "sbom":
+        return json.dumps({"bomFormat": "CycloneDX", "components": rows})
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("alma_9", "rpm -qa"),
+        ("alma_10", "rpm -qa"),
+        ("alma_9", "sbom"),
+        ("debian_12", "dpkg -l"),
+    ],
+)
+def test_a_plain_list_or_an_sbom_of_a_host_leads_to_the_same(name, kind):
+    """``rpm -qa`` tells no epochs and ``dpkg -l`` no sources: feeds and package indices do."""
+    machine = host(name)
+    index = Index.build(feeds("osv", "debian-bookworm").records)
+    found = {(one.package, one.advisory) for one in match_host(index, machine)}
+    again = {(one.package, one.advisory) for one in match_host(index, parse_host(plain(machine, kind)))}
+    assert again == found != set()
