@@ -13,6 +13,7 @@ from forestall.server.alerts.models import Alert
 from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.checks.models import CheckChange
 from forestall.server.inventory.models import Device
+from forestall.server.patching.models import Rollout
 from forestall.server.people.models import Client
 from forestall.server.people.scope import Scope
 from forestall.server.runbooks.models import Job
@@ -116,6 +117,14 @@ def _window(key: str) -> Subject:
     return Subject("window", str(row.pk), row.name, row.client_id, row.client.name, "/windows/", {})
 
 
+def _rollout(key: str) -> Subject:
+    """One across clients is about none: only a webhook of the installation hears of it."""
+    row = Rollout.objects.visible_to(_SELF).select_related("client").get(pk=key)
+    name = "" if row.client is None else row.client.name
+    detail = {"state": row.state, "ring": row.ring}
+    return Subject("rollout", str(row.pk), row.name, row.client_id, name, f"/rollouts/{row.pk}/", detail)
+
+
 def _vulnerability(key: str) -> Subject:
     client_id, _, name = key.partition("/")
     client = Client.objects.visible_to(_SELF).get(pk=client_id)
@@ -132,5 +141,6 @@ _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "ticket": _ticket,
     "job": _job,
     "window": _window,
+    "rollout": _rollout,
     "vulnerability": _vulnerability,
 }

@@ -20,6 +20,7 @@ from forestall.server.patching.rollouts import RolloutError
 from forestall.server.patching.tests.fleet import OPENSSL, SYSTEM, Fleet
 from forestall.server.people.scope import NotAllowedError, Permission, Scope
 from forestall.server.runbooks.models import Job
+from forestall.server.webhooks.subjects import subject_of
 
 pytestmark = pytest.mark.django_db
 QUICK = {"rings": [{"percent": 0}, {"percent": 10, "least": 5}, {"percent": 50}, {"percent": 100}]}
@@ -417,3 +418,11 @@ def test_the_database_hides_a_rollout_across_clients_from_who_sees_one_client():
     wall = wall_of(Rollout)
     assert "IS NULL" not in wall.read
     assert wall.read == wall.write
+
+
+def test_other_programs_hear_of_a_rollout_under_its_client_and_of_one_across_clients_under_none(acme):
+    bolt = Fleet("Bolt", count=3)
+    own = subject_of(event="rollout.changed", subject=str(bolt.start(name="Monday").pk), detail={})
+    assert (own.kind, own.name, own.client) == ("rollout", "Monday", "Bolt")
+    across = subject_of(event="rollout.changed", subject=str(acme.start(client=None).pk), detail={})
+    assert (across.client_id, across.client) == (None, "")
