@@ -230,6 +230,8 @@ def deployment(request: PageRequest, deployment_id: int) -> HttpResponse:
     scope, now = request.scope, timezone.now()
     found = queries.deployments(scope=scope).get(pk=deployment_id)
     device = found.device
+    if request.method == "POST":
+        scope.require(Permission.PATCH_CHANGE, on=device)
     form = DecisionForm(request.POST if request.POST.get("act") == "decide" else None, device=device)
     if request.method == "POST" and request.POST.get("act") == "undo":
         return _undone(request, found, now)
@@ -423,6 +425,8 @@ def client_updates(request: PageRequest, client_id: UUID) -> HttpResponse:
     site = next((one for one in sites if str(one.pk) == asked), None)
     if asked and site is None:
         raise Http404
+    if request.method == "POST":
+        scope.require(Permission.PATCH_CHANGE, on=site or client)
     chosen = next((one for one in policies if one.site_id == (site.pk if site else None)), None)
     act = request.POST.get("act", "")
     form = PolicyForm(request.POST if act == "keep" else None, policy=chosen)
