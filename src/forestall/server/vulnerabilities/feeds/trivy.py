@@ -26,7 +26,10 @@ def is_trivy(document: Document) -> bool:
 
 def read(document: Document) -> Iterator[Record]:
     """Advisories by vulnerability; details of vulnerabilities; Red Hat's numbers of releases."""
-    import yaml  # only who reads such files needs it
+    try:
+        import yaml  # only who reads such files needs it
+    except ModuleNotFoundError as error:
+        raise document.fail("is YAML, and PyYAML is not installed here") from error
 
     try:
         loaded = yaml.load(document.text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
