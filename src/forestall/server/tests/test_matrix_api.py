@@ -55,8 +55,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "rollout_start": {"client": "{client_id}"},
     "rollout_preview": {"client": "{client_id}"},
     "hold_override": {"client": "{client_id}", "hold": 1, "reason": "because"},
-    "patch_policy_set": {"client": "{client_id}", "site": "{site_id}"},
-    "update_decide": {"client": "{client_id}", "device": "{device_id}", "decision": "approve", "name": "bash"},
+    "patch_policy_set": {"site": "{site_id}"},
+    "update_decide": {"device": "{device_id}", "decision": "approve", "name": "bash"},
     "obligation_rule_set": {
         "client": "{client_id}", "slug": "contract", "reason": "because",
         "terms": {"deadline": {"kind": "after", "hours": 24}},

@@ -53,7 +53,7 @@ class PatchPolicyOut(Schema):
 
 
 class PatchPolicyIn(Schema):
-    client: UUID
+    client: UUID | None = Field(None, description="Null: that of the site.")
     site: UUID | None = Field(None, description="Null: the client as a whole.")
     choose: Literal["security", "all", "nothing"] = Field(
         "security", description="What is installed in windows without being asked for."
@@ -80,8 +80,8 @@ class DecisionOut(Schema):
 
 
 class DecisionIn(Schema):
-    client: UUID
-    device: UUID | None = None
+    client: UUID | None = Field(None, description="Null: that of the device.")
+    device: UUID | None = Field(None, description="Null: every device of the client.")
     manager: str = Field("", max_length=20)
     name: str = Field(max_length=200, description="Package; `*` at its end stands for anything.")
     candidate: str = Field("", max_length=200)
@@ -108,8 +108,13 @@ def patch_policy_list(request: ApiRequest, paging: PagingQuery, client: UUID | N
 )
 def patch_policy_set(request: ApiRequest, body: PatchPolicyIn) -> dict[str, Any]:
     scope, now = request.scope, current_time()
-    client = served(scope=scope).get(pk=body.client)
     site = None if body.site is None else sites_served(scope=scope).get(pk=body.site)
+    if site is not None and body.client is None:
+        client = site.client
+    elif body.client is not None:
+        client = served(scope=scope).get(pk=body.client)
+    else:
+        raise ValueError("client: name one, or a site")
     return _policy(
         planning.policy_set(
             scope=scope, client=client, site=site, choose=body.choose, approval=body.approval,
@@ -156,8 +161,13 @@ def update_decision_list(
 )
 def update_decide(request: ApiRequest, body: DecisionIn) -> tuple[int, dict[str, Any]]:
     scope, now = request.scope, current_time()
-    client = served(scope=scope).get(pk=body.client)
     device = None if body.device is None else inventory.devices(scope=scope).get(pk=body.device)
+    if device is not None and body.client is None:
+        client = device.client
+    elif body.client is not None:
+        client = served(scope=scope).get(pk=body.client)
+    else:
+        raise ValueError("client: name one, or a device")
     made = planning.update_decide(
         scope=scope, client=client, device=device, now=now, **body.model_dump(exclude={"client", "device"})
     )
