@@ -620,11 +620,13 @@ class DeadlineOut(Struct, kw_only=True):
 class DecisionIn(Struct, kw_only=True):
     """See the operations that use it."""
 
-    client: UUID
     name: str
     """Package; `*` at its end stands for anything."""
     decision: Literal["approve", "defer", "exclude"]
+    client: UUID | None | UnsetType = UNSET
+    """Null: that of the device."""
     device: UUID | None | UnsetType = UNSET
+    """Null: every device of the client."""
     manager: str | UnsetType = UNSET
     candidate: str | UnsetType = UNSET
     until: datetime | None | UnsetType = UNSET
@@ -1869,7 +1871,8 @@ class PasswordOut(Struct, kw_only=True):
 class PatchPolicyIn(Struct, kw_only=True):
     """See the operations that use it."""
 
-    client: UUID
+    client: UUID | None | UnsetType = UNSET
+    """Null: that of the site."""
     site: UUID | None | UnsetType = UNSET
     """Null: the client as a whole."""
     choose: Literal["security", "all", "nothing"] | UnsetType = UNSET
@@ -4904,7 +4907,7 @@ class Client(Transport):
     def patch_policy_set(
         self,
         *,
-        client: UUID,
+        client: UUID | None | UnsetType = UNSET,
         site: UUID | None | UnsetType = UNSET,
         choose: Literal["security", "all", "nothing"] | UnsetType = UNSET,
         approval: Literal["automatic", "manual"] | UnsetType = UNSET,
@@ -6325,9 +6328,9 @@ class Client(Transport):
     def update_decide(
         self,
         *,
-        client: UUID,
         name: str,
         decision: Literal["approve", "defer", "exclude"],
+        client: UUID | None | UnsetType = UNSET,
         device: UUID | None | UnsetType = UNSET,
         manager: str | UnsetType = UNSET,
         candidate: str | UnsetType = UNSET,
@@ -6342,9 +6345,9 @@ class Client(Transport):
                 "POST",
                 "/update-decisions",
                 body={
-                    "client": client,
                     "name": name,
                     "decision": decision,
+                    "client": client,
                     "device": device,
                     "manager": manager,
                     "candidate": candidate,
