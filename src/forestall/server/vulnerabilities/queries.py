@@ -606,7 +606,7 @@ def devices(found: Picture) -> list[DeviceTotal]:
 def _joined(cells: Sequence[Cell]) -> Iterator[tuple[Ints, Ints, Ints]]:
     """Of the cells of one source: devices that have the same of them, with all the ids and those with a fix."""
     if len(cells) == 1:
-        kinds = {(0,): cells[0].devices}
+        kinds: dict[tuple[int, ...], Ints] = {(0,): cells[0].devices}
     else:
         places = np.concatenate([cell.devices for cell in cells])
         numbers = np.concatenate([np.full(len(cell.devices), number) for number, cell in enumerate(cells)])
@@ -614,13 +614,13 @@ def _joined(cells: Sequence[Cell]) -> Iterator[tuple[Ints, Ints, Ints]]:
         for place, number in zip(places.tolist(), numbers.tolist(), strict=True):
             gathered[place].append(number)
         listed: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for place, own in gathered.items():
-            listed[tuple(own)].append(place)
-        kinds = {own: np.array(some, np.int64) for own, some in listed.items()}
-    for own, devices_ in kinds.items():
-        fixable = [cells[one].fixable for one in own]
-        fixable += [cells[one].unfixable for one in own if cells[one].running]
-        both = [*fixable, *(cells[one].unfixable for one in own)]
+        for place, having in gathered.items():
+            listed[tuple(having)].append(place)
+        kinds = {same: np.array(some, np.int64) for same, some in listed.items()}
+    for same, devices_ in kinds.items():
+        fixable = [cells[one].fixable for one in same]
+        fixable += [cells[one].unfixable for one in same if cells[one].running]
+        both = [*fixable, *(cells[one].unfixable for one in same)]
         yield devices_, np.unique(np.concatenate(both)), np.unique(np.concatenate(fixable))
 
 
