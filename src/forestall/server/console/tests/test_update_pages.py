@@ -176,12 +176,12 @@ def test_compliance_opens_to_the_rows_behind_it(ada, site):
         deployment=done, at=done.verified_at, was="planned", state="verified", actor="worker"
     )
     said = words(ada.get("/updates/compliance/"))
-    assert "50 % of 2 updates that were due in time" in said
+    assert "50 % in time of 2 updates that were due" in said
     assert "waited for approval 5 days" in said
     late = words(ada.get("/updates/compliance/?outcome=late&obligation=contract"))
     assert "open, late" in late
     then = (datetime.now(UTC) - timedelta(days=7)).date().isoformat()
-    assert "100 % of 1 update that was due in time" in words(ada.get(f"/updates/compliance/?at={then}"))
+    assert "100 % in time of 1 update that was due" in words(ada.get(f"/updates/compliance/?at={then}"))
     lines = ada.get("/updates/compliance.csv?outcome=late").content.decode().splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("Acme Ltd,web,apt,openssl")

@@ -462,7 +462,7 @@ def _report_in_words(report: Report, total: Tally, at: datetime | None) -> parts
     late, excepted = total.counts[Outcome.LATE], total.counts[Outcome.EXCEPTED]
     said = [
         format_html(
-            "<b>{} % of {} in time</b>",
+            "<b>{} % in time</b> of {}",
             f"{total.percent:.0f}",
             words.plural(total.due, "update that was due", "updates that were due"),
         ),

@@ -488,7 +488,7 @@ def update(request: PageRequest, deployment_id: int) -> HttpResponse:
             Fact("Device", parts.link(f"/devices/{row.device_id}/updates/", row.device.name, row.client.name)),
             Fact("Version", f"{row.installed or 'none'} → {row.candidate}"),
             Fact("Provider", row.manager),
-            Fact("Severity", row.severity or ("not rated: counts as high" if row.security else "none")),
+            Fact("Severity", book.rated(one).severity or ("not rated: counts as high" if row.security else "none")),
             Fact("CVEs", ", ".join(row.cves[:12]) or parts.none("none is known", "none known")),
             Fact("Released", parts.moment(row.released_at, now, "not known")),
             Fact("First seen", parts.moment(row.first_seen_at, now)),
