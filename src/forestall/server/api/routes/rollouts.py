@@ -103,7 +103,7 @@ class RolloutPreviewOut(Schema):
     devices: int
 
 
-class ReasonIn(Schema):
+class RolloutReasonIn(Schema):
     reason: str = Field("", max_length=1000)
 
 
@@ -225,7 +225,7 @@ def rollout_devices(
     response=RolloutShownOut,
     summary="Touch nothing more until it is resumed",
 )
-def rollout_pause(request: ApiRequest, rollout_id: UUID, body: ReasonIn) -> dict[str, Any]:
+def rollout_pause(request: ApiRequest, rollout_id: UUID, body: RolloutReasonIn) -> dict[str, Any]:
     found = queries.rollout(scope=request.scope, number=rollout_id)
     done = services.rollout_pause(scope=request.scope, rollout=found, reason=body.reason, now=current_time())
     return _shown(request.scope, done)
@@ -237,7 +237,7 @@ def rollout_pause(request: ApiRequest, rollout_id: UUID, body: ReasonIn) -> dict
     response=RolloutShownOut,
     summary="Go on after a pause; after a halt with a reason, and without the devices that failed",
 )
-def rollout_resume(request: ApiRequest, rollout_id: UUID, body: ReasonIn) -> dict[str, Any]:
+def rollout_resume(request: ApiRequest, rollout_id: UUID, body: RolloutReasonIn) -> dict[str, Any]:
     found = queries.rollout(scope=request.scope, number=rollout_id)
     done = services.rollout_resume(scope=request.scope, rollout=found, reason=body.reason, now=current_time())
     return _shown(request.scope, done)
@@ -260,7 +260,7 @@ def rollout_promote(request: ApiRequest, rollout_id: UUID) -> dict[str, Any]:
     response=RolloutShownOut,
     summary="End it where it is; what is installed stays",
 )
-def rollout_cancel(request: ApiRequest, rollout_id: UUID, body: ReasonIn) -> dict[str, Any]:
+def rollout_cancel(request: ApiRequest, rollout_id: UUID, body: RolloutReasonIn) -> dict[str, Any]:
     found = queries.rollout(scope=request.scope, number=rollout_id)
     done = services.rollout_cancel(scope=request.scope, rollout=found, reason=body.reason, now=current_time())
     return _shown(request.scope, done)
@@ -295,7 +295,7 @@ def hold_list(
     response=HoldOut,
     summary="Let every client install a held update again; for who may plan everywhere",
 )
-def hold_end(request: ApiRequest, hold_id: int, body: ReasonIn) -> dict[str, Any]:
+def hold_end(request: ApiRequest, hold_id: int, body: RolloutReasonIn) -> dict[str, Any]:
     found = queries.holds(scope=request.scope).get(pk=hold_id)
     done = services.hold_end(scope=request.scope, hold=found, reason=body.reason, now=current_time())
     return _hold(request.scope, done)
