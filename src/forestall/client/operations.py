@@ -2217,7 +2217,7 @@ class ReachOut(Struct, kw_only=True):
 class ReasonIn(Struct, kw_only=True):
     """See the operations that use it."""
 
-    reason: str | UnsetType = UNSET
+    reason: str
 
 
 class RemovalIn(Struct, kw_only=True):
@@ -2449,6 +2449,12 @@ class RolloutPreviewOut(Struct, kw_only=True):
     left_out: list[PreviewLeft]
     """The first 50."""
     devices: int
+
+
+class RolloutReasonIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    reason: str | UnsetType = UNSET
 
 
 class RolloutShownOut(Struct, kw_only=True):
@@ -3538,12 +3544,7 @@ class Client(Transport):
         return Pages(ask, Page_ChangeOut)
 
     def check_accept(
-        self,
-        check_id: int,
-        *,
-        reason: str | UnsetType = UNSET,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        self, check_id: int, *, reason: str, if_match: str | None = None, idempotency_key: str | None = None
     ) -> CheckOut:
         """Accept a target as it is, with the reason."""
         return decode(
@@ -4157,12 +4158,7 @@ class Client(Transport):
         return Pages(ask, Page_DeviceOut)
 
     def device_revoke(
-        self,
-        device_id: UUID,
-        *,
-        reason: str | UnsetType = UNSET,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
+        self, device_id: UUID, *, reason: str, if_match: str | None = None, idempotency_key: str | None = None
     ) -> DeviceOut:
         """End a device's access for good."""
         return decode(
