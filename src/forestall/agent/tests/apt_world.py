@@ -229,7 +229,10 @@ class AptWorld:
             'Acquire::Languages "none";\nAPT::Keep-Downloaded-Packages "true";\n'
             'Acquire::http::Proxy "DIRECT";\nAcquire::Retries "0";\n'
         )
+        # Else dpkg would write into this machine's own log, wherever its root is.
+        (folder / ".dpkg.cfg").write_text(f"log {self.root}/var/log/dpkg.log\n")
         self.environment = {
+            "HOME": str(folder),
             "APT_CONFIG": str(config),
             "DPKG_ROOT": str(self.root),
             "DPKG_FORCE": "script-chrootless,not-root,bad-path,unsafe-io,downgrade",

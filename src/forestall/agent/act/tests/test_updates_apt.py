@@ -425,6 +425,13 @@ def test_a_package_manager_that_was_killed_leaves_a_truth_that_repairing_ends(ad
     assert all(not value.startswith(("i", "h", "r")) for value in ada.installed().values())
 
 
+def has_ended(child):
+    try:
+        return ") Z " in Path(f"/proc/{child.pid}/stat").read_text()
+    except OSError:
+        return True
+
+
 def suppressed(work, *arguments):
     with contextlib.suppress(ActionFailed):
         work(*arguments)
@@ -484,9 +491,13 @@ def test_killed_at_any_moment_the_machine_is_told_as_it_is_and_repaired(ada, see
     """A sample; ``bench/kill_upgrade.py`` does the same a hundred times to a real Debian."""
     ada.offer("security", "updates")
     chance = random.Random(seed)
-    at = chance.uniform(0.05, 0.6)
+    log = ada.root / "var/log/dpkg.log"
+    # After so many of the steps that dpkg notes (an undisturbed upgrade has about 60), and a moment.
+    moment, lag, began = chance.randrange(60), chance.random() / 20, log.read_bytes().count(b"\n")
     child = Apart(lambda _tell: install(ada, "all"))
-    time.sleep(at)
+    while log.read_bytes().count(b"\n") - began < moment and not has_ended(child):
+        time.sleep(0.002)
+    time.sleep(lag)
     if seed % 2:
         os.kill(child.pid, signal.SIGKILL)
     else:
