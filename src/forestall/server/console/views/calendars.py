@@ -395,12 +395,16 @@ def blackout_new(request: PageRequest) -> HttpResponse:
     """Open no window for a time."""
     scope = request.scope
     sites = list(clients.sites_served(scope=scope).select_related("client"))
+    kind, _, key = request.POST.get("place", "").partition(":")
+    site = next((one for one in sites if kind == "site" and str(one.pk) == key), None)
+    client = next((one.client for one in sites if kind == "client" and str(one.client_id) == key), None)
+    if kind and site is None and client is None:
+        raise Http404  # another's, or nobody's: the same answer (V8)
+    if site is not None or client is not None:
+        scope.require(Permission.WINDOW_CHANGE, on=site or client)
     form = BlackoutForm(request.POST, places=_places(scope, sites))
     if form.is_valid():
         asked = form.cleaned_data
-        kind, _, key = asked["place"].partition(":")
-        site = next((one for one in sites if kind == "site" and str(one.pk) == key), None)
-        client = next((one.client for one in sites if kind == "client" and str(one.client_id) == key), None)
         try:
             made = services.blackout_add(
                 client=client, site=site, why=asked["why"], starts_on=asked["starts_on"],
