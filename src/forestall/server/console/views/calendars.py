@@ -327,7 +327,7 @@ def _update_items(scope: Scope, sites: Sequence[Site], since: datetime, until: d
     )
     for row in rows:
         site = by_site[row["site"]]
-        first = row["planned_for"].astimezone(ZoneInfo(site.zone))
+        first = (row["planned_for"] or since).astimezone(ZoneInfo(site.zone))
         yield Item(
             day=first.date(),
             clock=f"{first:%H:%M}",
