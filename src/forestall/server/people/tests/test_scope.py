@@ -246,6 +246,19 @@ def test_every_query_function_takes_a_scope():
         "runbooks.queries.revoked_keys": shared,
         "runbooks.queries.deliveries_for": named,
         "runbooks.queries.reach_of": named,
+        "vulnerabilities.queries.action_why": given,
+        "vulnerabilities.queries.actions": given,
+        "vulnerabilities.queries.counted": given,
+        "vulnerabilities.queries.devices": given,
+        "vulnerabilities.queries.is_kernel": given,
+        "vulnerabilities.queries.narrowed": given,
+        "vulnerabilities.queries.summary": given,
+        "vulnerabilities.queries.vulnerabilities": given,
+        "vulnerabilities.queries.why": given,
+        "vulnerabilities.queries.feeds": shared,
+        "vulnerabilities.queries.feeds_state": shared,
+        "vulnerabilities.queries.names_of": shared,
+        "vulnerabilities.queries.ranks": shared,
     }
     wrong, seen = [], set()
     for module in pkgutil.walk_packages(forestall.server.__path__, "forestall.server."):
