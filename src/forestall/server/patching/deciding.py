@@ -13,6 +13,7 @@ from forestall.server.calendar.queries import WindowBook
 from forestall.server.inventory.models import Device
 from forestall.server.patching import rules
 from forestall.server.patching.models import Deployment, PatchPolicy, UpdateDecision
+from forestall.server.patching.obligation_queries import test_waits
 from forestall.server.patching.policies import Terms, read_terms
 from forestall.server.patching.rollout_queries import Gate
 from forestall.server.patching.rules import Answer, Case, Decided, Move, State
@@ -24,6 +25,7 @@ SELF = Scope.system("patching")
 SILENT_AFTER = timedelta(minutes=10)
 """A device that has not checked in for so long gets no run: it would come when the window may be over."""
 RUNBOOK = "install-updates"
+FIRMWARE = "firmware"
 
 
 class Desk:
@@ -129,10 +131,17 @@ class Desk:
                 next_try_at=row.next_try_at,
                 device_silent_since=None if seen is None or self.now - seen <= SILENT_AFTER else seen,
                 backup_why=backup,
+                test_why=self._test_why(row),
                 asked_by=asked_by,
             ),
             self.now,
         )
+
+    def _test_why(self, row: Deployment) -> str:
+        """Firmware alone: only for that an obligation may ask for a test first, and there is little of it."""
+        if row.kind != FIRMWARE or row.pk is None:
+            return ""
+        return _sentence(test_waits(scope=SELF, deployments=[row], now=self.now).get(row.pk, ""))
 
     def move(self, row: Deployment, answer: Answer) -> Move | None:
         """What an answer makes of a waiting update; None: it stays as it is. A failed one stays failed."""

@@ -580,6 +580,8 @@ class Case:
     device_silent_since: datetime | None = None
     backup_why: str = ""
     """Why the last verified backup is not good enough; empty: it is, or the policy does not ask."""
+    test_why: str = ""
+    """Why it may not be installed before a test on a named device, which an obligation asks for; empty: it may."""
     asked_by: str = ""
     """A person who asks for it to be installed now: no policy, approval, ring or window is needed then."""
 
@@ -613,8 +615,8 @@ Answer = Ready | Planned | Blocked | Skipped
 def may_install_now(case: Case, now: datetime) -> Answer:
     """Whether a pending update may be installed now; if not, when it will be, or what keeps it.
 
-    In this order: what cannot be installed from here, what somebody decided, what is held everywhere, the policy and
-    its approval, the ring, the window, the device.
+    In this order: what cannot be installed from here, what somebody decided, what is held everywhere, the test that has
+    to come first, the policy and its approval, the ring, the window, the device.
     """
     if case.state in SETTLED or case.state in IN_PLACE or case.state is State.INSTALLING:
         return Blocked(f"It is {case.state.replace('_', ' ')}.")
@@ -626,6 +628,8 @@ def may_install_now(case: Case, now: datetime) -> Answer:
         return Blocked("Held on the device itself: its package manager does not change this package.")
     if case.held_for_all:
         return Blocked(f"Held for everyone: {case.held_for_all}")
+    if case.test_why and not case.asked_by:
+        return Blocked(case.test_why)
     answer = None if case.asked_by else _by_policy(case, now)
     if answer is not None:
         return answer

@@ -13,6 +13,7 @@ from forestall.server.outbox.events import Event
 from forestall.server.outbox.models import OutboxEvent
 from forestall.server.patching import installing, planning, services
 from forestall.server.patching.models import Deployment, DeploymentChange
+from forestall.server.patching.obligation_services import obligation_rule_set
 from forestall.server.patching.tests.ward import NANO, OPENSSL, SYSTEM
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
 from forestall.server.people.scope import NotAllowedError, Scope
@@ -297,6 +298,24 @@ def test_providers_that_are_only_listed_say_so(ward) -> None:
     ward.window()
     ward.report()
     assert ward.row("requests").why == "Forestall only lists the updates of pip: install it by hand."
+
+
+def test_firmware_waits_for_its_test_on_the_named_device(ward) -> None:
+    ward.pending, ward.packages["bios"] = (
+        [Update(name="bios", installed="1", candidate="2", security=False, kind="firmware")],
+        "1",
+    )
+    ward.policy(choose="all")
+    ward.window()
+    ward.report()
+    ward.report(minutes=20)
+    assert ward.row("bios").why == ("No test device is named for it, and it has to be tested before it is installed.")
+    obligation_rule_set(
+        client=ward.office.client, slug="firmware-quarterly", terms={"test_device": str(ward.device.pk)},
+        reason="It can be spared.", scope=SYSTEM, now=ward.now,
+    )  # fmt: skip
+    ward.report(minutes=20)
+    assert (ward.row("bios").state, ward.row("bios").why) == ("planned", ""), "the test device itself goes first"
 
 
 def test_held_packages_stay_as_they_are(ward) -> None:
