@@ -98,7 +98,7 @@ def server(db: None, repositories: Repositories, tmp_path: Path) -> Server:
         pinned_key_id=next(iter(root.root.keys)), root=bundle.root, now=now,
     )  # fmt: skip
     one = Server(office, world, state)
-    one.policy(choose="security", terms={"least_free_mb": 1, "backup": "ignore"})
+    one.policy(choose="security", terms={"least_free_mb": 1, "backup": "ignore", "rings": False})
     one.order(least_free_mb=[1])
     opened = now - timedelta(minutes=1)
     local = opened.astimezone(ZoneInfo(site.zone))

@@ -131,6 +131,7 @@ class Desk:
                 next_try_at=row.next_try_at,
                 device_silent_since=None if seen is None or self.now - seen <= SILENT_AFTER else seen,
                 backup_why=backup,
+                by_rings=policy is not None and terms.rings and not carried,
                 test_why=self._test_why(row),
                 asked_by=asked_by,
             ),

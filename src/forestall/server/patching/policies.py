@@ -34,7 +34,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     minutes_needed: int = 15
     """A window with less than that left is not begun with."""
     rings: bool = True
-    """Whether what the policy installs goes ring by ring."""
+    """Whether what the policy installs goes ring by ring: rollouts start by themselves (``rollouts.policies_roll_out``)
+    and halt by themselves. If not, each device installs in its own window."""
 
     def __post_init__(self) -> None:
         bounds = {

@@ -51,7 +51,7 @@ from forestall.server.patching.rollout_queries import (
     title_of,
     updates_of,
 )
-from forestall.server.patching.rules import covers
+from forestall.server.patching.rules import BY_RINGS, covers
 from forestall.server.people.models import Client
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks.models import Job, JobState
@@ -79,6 +79,9 @@ __all__ = [
 ]
 
 _SELF = Scope.system("rollouts")
+POLICY = Scope.system("patch policy")
+POLICY_EVERY = timedelta(hours=6)
+"""Between two rollouts that policies start at one client."""
 Choose = Literal["security", "all", "chosen"]
 STEADY_ROLES = ("server", "network", "cloud")
 """Roles of devices that are always on. Others may be closed and carried away."""
@@ -189,9 +192,11 @@ def rollout_preview(
     packages: Sequence[str] = (),
     pilots: Collection[UUID] = (),
     terms: Mapping[str, Any] | None = None,
+    only: Collection[int] | None = None,
     now: datetime,
 ) -> Preview:
-    """Which device would be in which ring, and which stay out. ``client`` None: across clients.
+    """Which device would be in which ring, and which stay out. ``client`` None: across clients; ``only``: no other
+    deployments than these.
 
     NotAllowedError without ``patch.change`` for the client as a whole (or everywhere); RolloutError when nothing is
     pending that fits, or a pilot has nothing pending; ValueError for terms that do not fit.
@@ -215,6 +220,8 @@ def rollout_preview(
     for pk, device_id, manager, name, candidate, state, why in rows.order_by("name", "pk").values_list(
         "pk", "device_id", "manager", "name", "candidate", "state", "why"
     ):
+        if only is not None and pk not in only:
+            continue
         if choose == "chosen" and not any(
             covers(pattern=one, name=name) and version in ("", candidate) for one, _, version in wanted
         ):
@@ -295,6 +302,7 @@ def rollout_start(
     packages: Sequence[str] = (),
     pilots: Collection[UUID] = (),
     terms: Mapping[str, Any] | None = None,
+    only: Collection[int] | None = None,
     now: datetime,
 ) -> Rollout:
     """Start a rollout of what is pending; its first ring is open at once, and each device waits for its own window.
@@ -302,7 +310,7 @@ def rollout_start(
     Errors as ``rollout_preview``.
     """
     seen = rollout_preview(
-        scope=scope, client=client, choose=choose, packages=packages, pilots=pilots, terms=terms, now=now
+        scope=scope, client=client, choose=choose, packages=packages, pilots=pilots, terms=terms, only=only, now=now
     )
     what = {
         "choose": choose,
@@ -518,8 +526,9 @@ def rollout_follow_check(*, change_id: int | str, now: datetime) -> int:
 
 
 def rollouts_tick(*, now: datetime) -> int:
-    """What nobody says: silence, soaking that is over, devices that came or went; how many rollouts moved."""
-    moved = 0
+    """What nobody says: silence, soaking that is over, devices that came or went, what policies roll out by
+    themselves; how many rollouts moved."""
+    moved = policies_roll_out(now=now)
     for pk in list(Rollout.objects.visible_to(_SELF).filter(state__in=OPEN).values_list("pk", flat=True)):
         with transaction.atomic():
             rollout = _under_way(pk)
@@ -530,6 +539,27 @@ def rollouts_tick(*, now: datetime) -> int:
             _refill(rollout)
             moved += _step(rollout, now)
     return moved
+
+
+def policies_roll_out(*, now: datetime) -> int:
+    """Start a rollout at each client whose patch policy goes ring by ring and has updates waiting; how many.
+
+    One a client and ``POLICY_EVERY``: what one scan finds goes together, and what comes while it runs goes with the
+    next, or joins it when it is the same update on another device.
+    """
+    waiting: dict[UUID, list[int]] = defaultdict(list)
+    rows = Deployment.objects.visible_to(_SELF).filter(
+        settled_at=None, rollout=None, state=DeploymentState.BLOCKED, why=BY_RINGS, device__status=DeviceStatus.APPROVED
+    )
+    for pk, client_id in rows.order_by("client_id", "pk").values_list("pk", "client_id"):
+        waiting[client_id].append(pk)
+    lately = Rollout.objects.visible_to(_SELF).filter(created_by=POLICY.who, created_at__gt=now - POLICY_EVERY)
+    for client_id in lately.values_list("client_id", flat=True):
+        waiting.pop(client_id, None)
+    for client in Client.objects.visible_to(_SELF).filter(pk__in=list(waiting)):
+        name = f"Patch policy, {now:%Y-%m-%d}"
+        rollout_start(scope=POLICY, client=client, name=name, choose="all", only=set(waiting[client.pk]), now=now)
+    return len(waiting)
 
 
 def _under_way(pk: UUID) -> Rollout | None:

@@ -580,6 +580,8 @@ class Case:
     device_silent_since: datetime | None = None
     backup_why: str = ""
     """Why the last verified backup is not good enough; empty: it is, or the policy does not ask."""
+    by_rings: bool = False
+    """The policy installs ring by ring, and no rollout carries it yet."""
     test_why: str = ""
     """Why it may not be installed before a test on a named device, which an obligation asks for; empty: it may."""
     asked_by: str = ""
@@ -612,6 +614,9 @@ class Skipped:
 Answer = Ready | Planned | Blocked | Skipped
 
 
+BY_RINGS = "Goes ring by ring: the next rollout of its client takes it along."
+
+
 def may_install_now(case: Case, now: datetime) -> Answer:
     """Whether a pending update may be installed now; if not, when it will be, or what keeps it.
 
@@ -633,6 +638,8 @@ def may_install_now(case: Case, now: datetime) -> Answer:
     answer = None if case.asked_by else _by_policy(case, now)
     if answer is not None:
         return answer
+    if case.by_rings and not case.asked_by:
+        return Blocked(BY_RINGS)
     if not case.in_ring and not case.asked_by:
         return Blocked(case.ring_why or "Its rollout has not come to this device yet.")
     if not case.asked_by:

@@ -400,7 +400,9 @@ class PolicyForm(PlainForm):
     )
     least_free_mb = forms.IntegerField(label="Free space to leave, MB", min_value=0, max_value=1_000_000)
     minutes_needed = forms.IntegerField(label="Minutes that a window must have left", min_value=1, max_value=1440)
-    rings = forms.BooleanField(label="Ring by ring", required=False)
+    rings = forms.BooleanField(
+        label="Ring by ring", required=False, help_text="Rollouts start by themselves, and halt by themselves."
+    )
 
     def __init__(self, data: Any = None, *, policy: PatchPolicy | None) -> None:
         terms = Terms() if policy is None else read_terms(policy.terms)

@@ -11,8 +11,8 @@ from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.models import Entry
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.models import OutboxEvent
-from forestall.server.patching import installing, planning, services
-from forestall.server.patching.models import Deployment, DeploymentChange
+from forestall.server.patching import installing, planning, rollouts, services
+from forestall.server.patching.models import Deployment, DeploymentChange, Rollout
 from forestall.server.patching.obligation_services import obligation_rule_set
 from forestall.server.patching.tests.ward import NANO, OPENSSL, SYSTEM
 from forestall.server.people.roles import ROLE_PERMISSIONS, Role
@@ -298,6 +298,27 @@ def test_providers_that_are_only_listed_say_so(ward) -> None:
     ward.window()
     ward.report()
     assert ward.row("requests").why == "Forestall only lists the updates of pip: install it by hand."
+
+
+def test_a_policy_with_rings_starts_its_rollouts_by_itself(ward) -> None:
+    ward.policy(choose="security", terms={"rings": True})
+    ward.order()
+    ward.window()
+    ward.report()
+    assert ward.row().why == "Goes ring by ring: the next rollout of its client takes it along."
+    assert ward.row("nano").why.endswith("and this is none: approve it."), "the policy does not choose it"
+    assert rollouts.rollouts_tick(now=ward.now) == 1
+    started = Rollout.objects.visible_to(SYSTEM).get()
+    assert (started.created_by, started.client, started.ring) == ("patch policy", ward.office.client, 1)
+    assert (ward.row().rollout, ward.row("nano").rollout) == (started, None)
+    assert rollouts.policies_roll_out(now=ward.now) == 0, "everything is carried"
+    ward.report(minutes=65)
+    row = ward.row()
+    assert (row.state, row.job_id) == ("installing", ward.job().pk)
+    assert f"ring 1 of rollout {str(started.pk)[:8]}" in ward.job().reason
+    ward.answers(openssl="3.0.18-1")
+    ward.report()
+    assert ward.row().state == "verified"
 
 
 def test_firmware_waits_for_its_test_on_the_named_device(ward) -> None:

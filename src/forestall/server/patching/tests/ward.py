@@ -109,6 +109,8 @@ class Ward:
             pass
 
     def policy(self, **said: Any):
+        """A policy; without rings unless the story is about them: with them a rollout has to begin first."""
+        said["terms"] = {"rings": False, **(said.get("terms") or {})}
         return planning.policy_set(scope=self.office.scope, client=self.office.client, now=self.now, **said)
 
     def window(self, **changes: Any):
