@@ -21,6 +21,20 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+-]{1,59}")
 """Of a vulnerability: ``CVE-2026-23667``, ``ALSA-2026:1234``."""
 
 
+HEADERS = re.compile(
+    r"linux-(libc-dev|api-headers|(headers|kbuild|compiler|source|doc|config|support)(-.*)?)|kernel-(headers|doc|(.*-)?devel(-.*)?)"
+)
+
+
+def is_only_headers(package: str) -> bool:
+    """Whether an installed package holds what programs are built with and nothing of the kernel that runs.
+
+    Advisories of a kernel speak of its source package, from which these are made too: a build machine without any
+    kernel of its own (a container) would seem open to thousands of holes that nothing on it has.
+    """
+    return HEADERS.fullmatch(package) is not None
+
+
 class MarkError(ValueError):
     """A mark that cannot be made; names the bad value."""
 

@@ -43,6 +43,7 @@ from forestall.server.vulnerabilities.models import (
     Upkeep,
     Vulnerability,
 )
+from forestall.server.vulnerabilities.rules import is_only_headers
 from forestall.server.vulnerabilities.taking import feeds_in_force
 from forestall.wire.facts import Network, Software, System
 
@@ -202,7 +203,8 @@ def _follow_devices(engine: Engine, now: datetime) -> int:
     sources: dict[tuple[str, str], str] = {}
     for row in rows:
         if row.device_id in software and row.device_id in system:
-            asked = lookups(host_of(system[row.device_id], software[row.device_id]))
+            every = lookups(host_of(system[row.device_id], software[row.device_id]))
+            asked = [one for one in every if not is_only_headers(one.package.name)]
             found[row.device_id] = _keys(asked)
             # Where advisories name source packages, the name is the source already.
             sources |= {

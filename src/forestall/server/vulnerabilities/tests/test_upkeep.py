@@ -19,6 +19,7 @@ from forestall.server.vulnerabilities.models import (
     Vulnerability,
 )
 from forestall.server.vulnerabilities.queries import MITIGATE, RESTART, UPGRADE, Wish
+from forestall.server.vulnerabilities.rules import is_only_headers
 from forestall.server.vulnerabilities.tests.story import (
     ALMA,
     ALMA_HOST,
@@ -187,6 +188,39 @@ def test_the_kernel_that_runs_on_after_its_upgrade_is_a_matter_of_a_reboot(home,
     assert [one.kind for one in found] == [RESTART]
     assert found[0].sentence == "Reboot into the installed kernel on 1 device"
     assert DeviceVulnerability.objects.visible_to(SYSTEM).get().only_running
+
+
+def test_headers_of_a_kernel_that_is_not_there_are_open_to_nothing(home, acme):
+    take(home, "debian-tracker", tracker(linux={"CVE-2026-0001": ("6.1.192-1", "high")}))
+    headers = deb("linux-libc-dev", "6.1.187-1", "linux", "6.1.187-1")
+    report(device(acme, "builder"), headers, os_id="debian", version="12.15")
+    report(
+        device(acme, "web"), headers, deb("linux-image-6.1.0-29-amd64", "6.1.123-1", "linux-signed-amd64", "6.1.123+1"),
+        os_id="debian", version="12.15", kernel="6.1.0-29-amd64",
+    )  # fmt: skip
+    settle(home)
+    [upgrade] = queries.actions(picture())
+    assert upgrade.sentence == "Upgrade linux to 6.1.192-1 on 1 device"
+    assert [row.device.name for row in DeviceVulnerability.objects.visible_to(SYSTEM)] == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("package", "only"),
+    [
+        ("linux-libc-dev", True),
+        ("linux-headers-6.1.0-29-amd64", True),
+        ("kernel-headers", True),
+        ("kernel-devel-matched", True),
+        ("kernel-rt-devel", True),
+        ("linux-image-6.1.0-29-amd64", False),
+        ("kernel-core", False),
+        ("kernel-tools", False),
+        ("linux-perf", False),
+        ("linux-base", False),
+    ],
+)
+def test_which_packages_hold_headers_alone(package, only):
+    assert is_only_headers(package) is only
 
 
 def test_what_listens_beyond_the_machine_weighs_more(home, acme):
