@@ -477,4 +477,4 @@ def _due(one: dict[str, Any]) -> str:
     if not one["due_at"]:
         return ""
     late = one["settled_at"] is None and datetime.fromisoformat(one["due_at"]) < datetime.now(UTC)
-    return _at(one["due_at"]) + (" late" if late else " window misses it" if one["misses"] else "")
+    return _at(one["due_at"]) + (" late" if late else " will be missed" if one["misses"] else "")

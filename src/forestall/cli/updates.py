@@ -35,7 +35,7 @@ def updates() -> None:
 @click.option("--device", help="On this device.")
 @click.option("--security", is_flag=True, help="Security updates only.")
 @click.option("--late", is_flag=True, help="Past their deadline.")
-@click.option("--misses", is_flag=True, help="Whose next window misses the deadline.")
+@click.option("--misses", is_flag=True, help="Those that will miss their deadline as things stand.")
 @click.option("--state", default="", help="In this state: planned, blocked, failed …")
 @click.option("--provider", default="", help="Of this package manager.")
 @click.option("--obligation", default="", help="Bound by this one; see `forestall updates obligations`.")

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from django.db.models import Case, Count, F, IntegerField, Max, Min, Q, QuerySet, Value, When
 
-from forestall.server.patching.models import Deployment, DeploymentState
-from forestall.server.patching.obligation_queries import open_deployments
+from forestall.server.calendar.queries import COUNTING, windows
+from forestall.server.patching.models import Deployment, DeploymentState, PatchPolicy
+from forestall.server.patching.obligation_queries import SELF, open_deployments
 from forestall.server.people.scope import Scope
 
 SHOWS = ("", "late", "misses")
@@ -38,7 +39,7 @@ class Asked:
     device: UUID | None = None
     security: bool = False
     show: str = ""
-    """``late``, or ``misses``: those whose next window misses their deadline."""
+    """``late``, or ``misses``: those that will miss their deadline as things stand."""
     state: str = ""
     provider: str = ""
     obligation: str = ""
@@ -121,6 +122,21 @@ def by_device(found: Any, now: datetime) -> Any:
 def by_obligation(found: Any, now: datetime) -> Any:
     """One row for each obligation that binds any of them; the empty slug: none does."""
     return found.order_by().values("bound_by").annotate(**counted(now)).order_by("bound_by")
+
+
+def lacking(*, scope: Scope, now: datetime) -> list[str]:
+    """What none of the updates that will miss their deadlines has, in words: a window, a patch policy. Empty: each of
+    both is there for some."""
+    found: Any = waiting(scope=scope, asked=Asked(show="misses"), now=now).order_by()
+    planned = windows(scope=SELF).filter(COUNTING, Q(ended_at=None) | Q(ended_at__gt=now)).order_by()
+    own = Q(device_id=None) | Q(device_id__in=found.values("device_id"))
+    policies = PatchPolicy.objects.visible_to(SELF).filter(client__in=found.values("client_id"))
+    said = []
+    if not planned.filter(own, site__in=found.values("site_id")).exists():
+        said.append("no maintenance window is planned")
+    if not policies.exists():
+        said.append("no patch policy covers them")
+    return said
 
 
 def missed_windows(*, scope: Scope, now: datetime) -> list[dict[str, Any]]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from uuid import uuid4
 
 import pytest
 
 from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.inventory.models import Device
-from forestall.server.patching.models import Deployment, DeploymentChange, ObligationException, UpdateDecision
+from forestall.server.patching.models import (
+    Deployment,
+    DeploymentChange,
+    ObligationException,
+    PatchPolicy,
+    UpdateDecision,
+)
 from forestall.server.patching.obligation_services import obligations_refresh
 from forestall.server.people.scope import Scope
 from forestall.server.people.services import client_create, site_create
@@ -72,7 +78,9 @@ def test_what_is_late_and_what_will_be_is_said_first(ada, site):
     )  # fmt: skip
     said = words(ada.get("/updates/"))
     assert "1 update is late" in said
-    assert "the next window misses the deadline of 2 updates" in said
+    assert (
+        "2 updates will miss their deadlines : no maintenance window is planned and no patch policy covers them" in said
+    )
     assert "exploited" in said
     assert "Contract: critical within 72 h" in said
     assert "openssl" not in words(ada.get("/updates/?show=misses")).partition("Filter")[2]
@@ -87,6 +95,25 @@ def test_what_is_late_and_what_will_be_is_said_first(ada, site):
     assert ada.get("/patches/").headers["Location"] == "/updates/"
 
 
+def test_what_is_missing_is_said_and_nothing_of_what_is_there(ada, site):
+    now = datetime.now(UTC)
+    waits(device_at(site), days=1)
+    other = site_create(client=client_create(name="Bolt Ltd", timezone="UTC"), name="York")
+    window = {"rrule": "FREQ=DAILY", "minutes": 240, "starts_on": now.date(), "starts_at": time(1), "created_at": now}
+    MaintenanceWindow.objects.create(site=other, name="Bolt's nights", **window)
+    stamp = {"created_at": now, "created_by": "ada", "changed_at": now, "changed_by": "ada"}
+    PatchPolicy.objects.create(client=other.client, **stamp)
+
+    said = words(ada.get("/updates/"))
+    assert "1 update will miss its deadline : no maintenance window is planned and no patch policy covers them" in said
+    PatchPolicy.objects.create(client=site.client, approval="manual", **stamp)
+    said = words(ada.get("/updates/"))
+    assert "1 update will miss its deadline : no maintenance window is planned; 1 update waits" in said
+    MaintenanceWindow.objects.create(site=site, name="Nights", **window)
+    assert "1 update will miss its deadline ; 1 update waits" in words(ada.get("/updates/"))
+    assert "will be missed" in words(ada.get("/updates/?by=device"))
+
+
 def test_today_says_that_a_window_misses_an_obligation(ada, site):
     waits(device_at(site), days=1)
     assert "The next window misses the deadline of 1 update on 1 device" in words(ada.get("/"))
@@ -97,7 +124,7 @@ def test_the_remedies_are_one_press_away(ada, site):
     row = waits(web, days=1)
     address = f"/updates/{row.pk}/"
     said = words(ada.get(address))
-    assert "The next window misses its deadline" in said
+    assert "It will miss its deadline" in said
     assert "72 h, released" in said
     ada.post(f"{address}approve")
     assert UpdateDecision.objects.visible_to(SYSTEM).get().device_id == web.pk

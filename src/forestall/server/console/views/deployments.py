@@ -152,7 +152,7 @@ def due(one: Deployment, now: datetime) -> SafeString:
     if one.settled_at is None and one.state not in IN_PLACE and one.due_at < now:
         return format_html("{} {}", shown, parts.tag("late", "fail"))
     if one.misses:
-        return format_html("{} {}", shown, parts.tag("window misses it", "warn"))
+        return format_html("{} {}", shown, parts.tag("will be missed", "warn"))
     return shown
 
 

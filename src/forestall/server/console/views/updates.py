@@ -38,7 +38,7 @@ FAR = datetime(9000, 1, 1, tzinfo=UTC)
 """A deadline that nothing misses for its date: what else keeps a late update is said, not that it is late."""
 MOST_PICKED = 200
 BY = (("", "By update"), ("device", "By device"), ("obligation", "By obligation"), ("each", "Each one"))
-SHOWS = [("", "Everything that waits"), ("late", "Late"), ("misses", "Next window misses it")]
+SHOWS = [("", "Everything that waits"), ("late", "Late"), ("misses", "Will miss the deadline")]
 SEVERITY_STATUS = {"critical": "fail", "high": "fail", "unrated": "warn", "medium": "warn", "low": "pass"}
 STATE_STATUS = {"failed": "fail", "blocked": "warn", "skipped": "unknown", "pending_reboot": "warn"}
 ACTS = (("approve", "Approve"), ("defer", "Defer"), ("exclude", "Exclude"), ("except", "Exception"))
@@ -58,13 +58,14 @@ def updates(request: PageRequest) -> HttpResponse:
     asked = _asked(request)
     found = pending.waiting(scope=scope, asked=asked, now=now)
     whole = pending.totals(pending.waiting(scope=scope, asked=Asked(), now=now), now)
+    lacks = pending.lacking(scope=scope, now=now) if whole["misses"] else []
     newest = inventory.devices(scope=scope).order_by().aggregate(at=Max("last_check_in_at"))["at"]
     clients = list(people.clients(scope=scope).order_by("name").values_list("pk", "name"))
     make = {"": _by_update, "device": _by_device, "obligation": _by_obligation, "each": _each}[by]
     table = make(request, found, asked, now)
     may = scope.may(Permission.PATCH_CHANGE) or scope.may(Permission.RISK_ACCEPT)
     context = {
-        "sentence": _sentence(whole, newest is not None),
+        "sentence": _sentence(whole, lacks, newest is not None),
         "tabs": [
             Tab(title, parts.address(get, by=slug or None, page=None), slug == by)
             for slug, title in BY
@@ -145,7 +146,7 @@ def _filters(request: PageRequest, clients: Sequence[tuple[UUID, str]], asked: A
     )
 
 
-def _sentence(whole: dict[str, Any], seen: bool) -> parts.Html:  # noqa: FBT001 - it is what was asked
+def _sentence(whole: dict[str, Any], lacks: Sequence[str], seen: bool) -> parts.Html:  # noqa: FBT001 - it is what was asked
     number, late, misses = whole["updates"], whole["late"], whole["misses"]
     if not number:
         return (
@@ -163,7 +164,10 @@ def _sentence(whole: dict[str, Any], seen: bool) -> parts.Html:  # noqa: FBT001 
     if misses:
         said.append(
             format_html(
-                '<a href="?show=misses">the next window misses the deadline of {}</a>', words.plural(misses, "update")
+                '<a href="?show=misses">{} will miss {}</a>{}',
+                words.plural(misses, "update"),
+                "its deadline" if misses == 1 else "their deadlines",
+                f": {' and '.join(lacks)}" if lacks else "",
             )
         )
     waits = format_html(
@@ -175,8 +179,7 @@ def _sentence(whole: dict[str, Any], seen: bool) -> parts.Html:  # noqa: FBT001 
     )
     if not said:
         return format_html("{}; none is late, and every deadline has a window before it.", waits)
-    found = parts.joined([*said, waits], separator="; ")
-    return format_html("{}.", SafeString(found[:1].upper() + found[1:]))
+    return format_html("{}.", parts.joined([*said, waits], separator="; "))
 
 
 def _empty(request: PageRequest) -> Empty:
@@ -273,7 +276,7 @@ def _due(at: datetime | None, now: datetime, *, late: int = 0, misses: int = 0) 
         one
         for one in (
             f"{late} late" if late > 1 else "",
-            f"{misses} will miss it" if misses > 1 else "the next window misses it" if misses else "",
+            f"{misses} will miss it" if misses > 1 else "will be missed" if misses else "",
         )
         if one
     )
@@ -515,7 +518,7 @@ def _one_in_words(row: Deployment, due: datetime | None, why: str, now: datetime
     if due <= now:
         return format_html("<b>It is late</b> since {}.", words.exact(due))
     if why:
-        return format_html("<b>The next window misses its deadline</b>: {}.", why)
+        return format_html("<b>It will miss its deadline</b>: {}.", why)
     return format_html("Due {}, and a window before that is open for it.", words.ago(due, now))
 
 
