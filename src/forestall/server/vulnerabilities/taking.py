@@ -2,6 +2,7 @@
 
 Whatever is wrong with what came (cut off, garbage, half of what there was), the last good stays in force and the feed
 says why. The folder of a feed: ``data`` (in force), ``new`` (being fetched), ``index-<digest>`` (made of ``data``).
+An index that is gone, damaged or of another version's layout is made again of ``data``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from forestall.server.outbox.events import Event
 from forestall.server.outbox.services import event_record
 from forestall.server.vulnerabilities.definitions import DEFINITIONS, MIB, wanted
 from forestall.server.vulnerabilities.downloads import DownloadError, Fetched, fetch
+from forestall.server.vulnerabilities.index import Index, IndexUnreadableError
 from forestall.server.vulnerabilities.indexing import Made, RefusedError, index_make_apart
 from forestall.server.vulnerabilities.models import Feed, PackageVersion
 
@@ -60,11 +62,20 @@ def inbox(home: Home) -> Path:
 
 
 def index_folder(home: Home, feed: Feed) -> Path | None:
-    """The index in force of a feed; None: there is none (never taken, or lost with the data folder)."""
+    """The index in force of a feed; None: there is none (never taken, lost with the data folder, damaged, or in the
+    layout of another version)."""
     if not feed.index:
         return None
     folder = folder_of(home, feed) / f"index-{feed.index[:16]}"
-    return folder if folder.is_dir() else None
+    return folder if _is_index(folder) else None
+
+
+def _is_index(folder: Path) -> bool:
+    try:
+        Index.open(folder)
+    except (FileNotFoundError, NotADirectoryError, IndexUnreadableError):
+        return False
+    return True
 
 
 def feeds_tick(
@@ -87,6 +98,9 @@ def feeds_tick(
             continue
         feed_take(home=home, feed=feed, file=path, now=now, make=make)
         path.unlink(missing_ok=True)
+        done += 1
+    for feed in feeds_to_remake(home):
+        _remake(home, feed, make, now)
         done += 1
     feeds_ensure()
     if downloads_are_on() if downloads is None else downloads:
@@ -179,16 +193,13 @@ def feed_take(
         shutil.rmtree(fresh, ignore_errors=True)
         _failed(feed, f"Not taken: {error}", now)
         return False
-    place = folder / f"index-{made.digest[:16]}"
-    if place.exists():
-        shutil.rmtree(fresh)
-    else:
-        fresh.replace(place)
+    place = _put(fresh, folder, made)
     size = file.stat().st_size
     # A folder may lie on another file system than the upload.
     beside = folder / "data.new"
     shutil.copyfile(file, beside)
     beside.replace(folder / "data")
+    (folder / "data.refused").unlink(missing_ok=True)
     with transaction.atomic():
         changed = made.digest != feed.index
         Feed.objects.filter(pk=feed.pk).update(
@@ -205,11 +216,52 @@ def feed_take(
                 event=Event.FEED_CHANGED, subject=feed.slug, at=now, detail={"state": f"{made.records} records"}
             )
     feed.refresh_from_db()
-    for old in folder.glob("index-*"):
-        if old != place:
-            shutil.rmtree(old, ignore_errors=True)
+    _drop_others(place)
     file.unlink(missing_ok=True)
     return changed
+
+
+def feeds_to_remake(home: Home) -> list[Feed]:
+    """Feeds that count, and whose index is lost while the file it was made of is still here."""
+    rows = Feed.objects.filter(~Q(index=""), enabled=True).order_by("slug")
+    return [feed for feed in rows if index_folder(home, feed) is None and (folder_of(home, feed) / "data").is_file()]
+
+
+def _remake(home: Home, feed: Feed, make: Make, now: datetime) -> None:
+    """Make a lost index again of the file in force. It is no news: when it was fetched stays as it was."""
+    folder = folder_of(home, feed)
+    fresh = folder / "index-new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        made = make(file=folder / "data", folder=fresh)
+    except RefusedError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        # Not tried again and again; until another file comes the feed does not count.
+        (folder / "data").replace(folder / "data.refused")
+        _failed(feed, f"Its index was lost, and the file that was kept gives no other: {error}", now)
+        return
+    place = _put(fresh, folder, made)
+    Feed.objects.filter(pk=feed.pk).update(index=made.digest, advisories=made.records)
+    _drop_others(place)
+    log.info("feed %s: its index was lost, and is made again of the file that was kept", feed.slug)
+
+
+def _put(fresh: Path, folder: Path, made: Made) -> Path:
+    """Where a new index lies from now: its folder's name is its content's digest."""
+    place = folder / f"index-{made.digest[:16]}"
+    if _is_index(place):
+        shutil.rmtree(fresh)
+        return place
+    if place.exists():
+        shutil.rmtree(place)
+    fresh.replace(place)
+    return place
+
+
+def _drop_others(place: Path) -> None:
+    for old in place.parent.glob("index-*"):
+        if old != place:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _require_fitting(feed: Feed, made: Made) -> None:

@@ -44,7 +44,7 @@ from forestall.server.vulnerabilities.models import (
     Vulnerability,
 )
 from forestall.server.vulnerabilities.rules import is_only_headers
-from forestall.server.vulnerabilities.taking import feeds_in_force
+from forestall.server.vulnerabilities.taking import feeds_in_force, feeds_to_remake
 from forestall.wire.facts import Network, Software, System
 
 _SELF = Scope.system("vulnerabilities")
@@ -150,7 +150,11 @@ def device_note(*, device_id: str | UUID, documents: Iterable[str], now: datetim
 def upkeep(
     *, home: Home, now: datetime, budget: float = BUDGET_SECONDS, clock: Callable[[], float] = time.monotonic
 ) -> int:
-    """One round; how many devices, versions and vulnerabilities it went through. 0: everything is up to date."""
+    """One round; how many devices, versions and vulnerabilities it went through. 0: everything is up to date, or has
+    to wait for an index that is being made again."""
+    if feeds_to_remake(home):
+        # Without it all that its feed said would be taken back, and told as news a minute later.
+        return 0
     until = clock() + budget
     state = upkeep_state()
     stale = DeviceSoftware.objects.visible_to(_SELF).filter(stale=True)
