@@ -55,11 +55,11 @@ def test_one_address_for_both(tmp_path: Path) -> None:
 def test_a_taken_address_is_said_in_one_line_before_anything_is_made(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        free = f"127.0.0.1:{another.getsockname()[1]}"
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        done = forestall(
-            *arguments, FORESTALL_HOME=str(tmp_path), FORESTALL_CONSOLE=taken, FORESTALL_INTAKE="127.0.0.1:18421"
-        )
+        done = forestall(*arguments, FORESTALL_HOME=str(tmp_path), FORESTALL_CONSOLE=taken, FORESTALL_INTAKE=free)
     assert done.returncode == 2
     assert (
         done.stderr

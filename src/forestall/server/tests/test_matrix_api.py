@@ -216,8 +216,9 @@ def expected(route: Route, things: dict[str, Thing], who: Caller) -> str:
         return expected_in_the_portal(route, things, who)
     if not all(thing.seen_by(scope) for thing in things.values()):
         return "absent"
-    # Who is not there (a client, where a site of it is meant) decides nothing beside what is.
-    asked = [thing for name, thing in things.items() if name != "client_id" or "site_id" not in things]
+    # Who is not there (a client, where a site or a device of it is meant) decides nothing beside what is.
+    closer = bool({"site_id", "device_id"} & things.keys())
+    asked = [thing for name, thing in things.items() if name != "client_id" or not closer]
     reads = route.is_read
     return "allowed" if all(thing.allowed_to(scope, permission, reads=reads) for thing in asked) else "refused"
 

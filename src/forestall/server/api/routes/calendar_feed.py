@@ -27,6 +27,7 @@ from forestall.server.calendar.recurrence import blackout_words
 from forestall.server.calendar.windows import LONGEST_MINUTES
 from forestall.server.clients.queries import served, sites_served
 from forestall.server.database.binding import bind
+from forestall.server.people import queries as people
 from forestall.server.people.models import Client, Site
 from forestall.server.people.scope import Permission, Scope
 
@@ -151,7 +152,7 @@ def blackout_end(request: ApiRequest, blackout_id: int) -> dict[str, Any]:
     summary="How long windows of a client may be at most",
 )
 def window_limit_list(request: ApiRequest, client_id: UUID) -> list[WindowLimit]:
-    client = served(scope=request.scope).get(pk=client_id)
+    client = people.clients(scope=request.scope).get(pk=client_id)
     return list(queries.window_limits(scope=request.scope).filter(client=client).order_by("site__name"))
 
 
@@ -162,7 +163,7 @@ def window_limit_list(request: ApiRequest, client_id: UUID) -> list[WindowLimit]
     summary="Agree how long windows of a client, or of one site, may be at most",
 )
 def window_limit_set(request: ApiRequest, client_id: UUID, body: WindowLimitIn) -> list[WindowLimit]:
-    client = served(scope=request.scope).get(pk=client_id)
+    client = people.clients(scope=request.scope).get(pk=client_id)
     site = None if body.site is None else sites_served(scope=request.scope).get(pk=body.site, client=client)
     services.window_limit_set(
         client=client, site=site, minutes=body.longest_minutes, scope=request.scope, now=current_time()

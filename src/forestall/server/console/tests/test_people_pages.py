@@ -123,7 +123,9 @@ def test_giving_says_what_is_gained_before_it_happens(ada, bob, clients):
     where = {"role": "service_manager", "place": f"client:{clients[0].pk}", "until": ""}
     told = text(done(ada, f"/people/{bob.pk}/give", **where))
     assert "bob will be service manager at Ashdown Dental, from their next click on." in told
-    assert "New, at that place: Change clients, sites, contacts, working hours and SLA" in told
+    gained = told.partition("New, at that place: ")[2]
+    assert gained.startswith("Accept risks")
+    assert "Change clients, sites, contacts, working hours and SLA" in gained
     assert "Work on tickets" not in told, "that they may already"
     assert bob.grants.count() == 1
     html = done(ada, f"/people/{bob.pk}/give", **where, sure="yes")

@@ -25,7 +25,7 @@ from forestall.server.console.access import PageRequest, View, page
 from forestall.server.console.parts import Column, Empty, Row, Table
 from forestall.server.console.shell import PortalFrame, render_page
 from forestall.server.people.models import Client
-from forestall.server.people.scope import Permission, Scope
+from forestall.server.people.scope import NotAllowedError, Permission, Scope
 from forestall.server.people.voice import is_staff, reading_scope, speaks_for
 from forestall.server.portal import queries, rules
 from forestall.server.portal.queries import DeviceHealth, Trouble
@@ -423,7 +423,9 @@ def window_act(request: PageRequest, pk: int) -> HttpResponse:
 
 @page(permission=Permission.PORTAL_VIEW, methods=("POST",))
 def notices_act(request: PageRequest) -> HttpResponse:
-    """Switch mails about planned work on or off, for oneself."""
+    """Switch mails about planned work on or off, for oneself: staff look at the portal, and are no client's people."""
+    if is_staff(request.scope):
+        raise NotAllowedError(Permission.PORTAL_VIEW, request.scope.who, "a client's own mails")
     wanted = request.POST.get("mails") == "on"
     notice_wish_set(person=request.person, wanted=wanted, now=timezone.now())
     said = "We write to you before we work on your devices." if wanted else "You get no mails about planned work."

@@ -561,6 +561,7 @@ def _reopen(request: PageRequest, ticket: Ticket, now: datetime) -> str:
 
 
 def _plan(request: PageRequest, ticket: Ticket, now: datetime) -> str:
+    request.scope.require(Permission.TICKET_WORK, on=ticket)
     number, _, start = request.POST.get("time", "").partition("@")
     minutes = parts.number_typed(request.POST.get("minutes", "")) or 0
     try:
