@@ -21,18 +21,21 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+-]{1,59}")
 """Of a vulnerability: ``CVE-2026-23667``, ``ALSA-2026:1234``."""
 
 
-HEADERS = re.compile(
-    r"linux-(libc-dev|api-headers|(headers|kbuild|compiler|source|doc|config|support)(-.*)?)|kernel-(headers|doc|(.*-)?devel(-.*)?)"
+BESIDE_THE_KERNEL = re.compile(
+    r"linux-(libc-dev|api-headers|perf|cpupower|bpf-dev|(headers|kbuild|compiler|source|doc|config|support|tools)(-.*)?)"
+    r"|bpftool|usbip|rtla|hyperv-daemons|libcpupower.*|perf|python3-perf"
+    r"|kernel-(headers|doc|tools(-.*)?|(.*-)?devel(-.*)?)"
 )
 
 
-def is_only_headers(package: str) -> bool:
-    """Whether an installed package holds what programs are built with and nothing of the kernel that runs.
+def is_beside_the_kernel(package: str) -> bool:
+    """Whether an installed package is made from a kernel's source and holds nothing of the kernel that runs: headers,
+    and tools that look at it.
 
-    Advisories of a kernel speak of its source package, from which these are made too: a build machine without any
-    kernel of its own (a container) would seem open to thousands of holes that nothing on it has.
+    Advisories of a kernel speak of its source package, from which these are made too: a machine without any kernel of
+    its own (a container) would seem open to thousands of holes that nothing on it has.
     """
-    return HEADERS.fullmatch(package) is not None
+    return BESIDE_THE_KERNEL.fullmatch(package) is not None
 
 
 class MarkError(ValueError):

@@ -43,7 +43,7 @@ from forestall.server.vulnerabilities.models import (
     Upkeep,
     Vulnerability,
 )
-from forestall.server.vulnerabilities.rules import is_only_headers
+from forestall.server.vulnerabilities.rules import is_beside_the_kernel
 from forestall.server.vulnerabilities.taking import feeds_in_force, feeds_to_remake
 from forestall.wire.facts import Network, Software, System
 
@@ -208,7 +208,7 @@ def _follow_devices(engine: Engine, now: datetime) -> int:
     for row in rows:
         if row.device_id in software and row.device_id in system:
             every = lookups(host_of(system[row.device_id], software[row.device_id]))
-            asked = [one for one in every if not is_only_headers(one.package.name)]
+            asked = [one for one in every if not is_beside_the_kernel(one.package.name)]
             found[row.device_id] = _keys(asked)
             # Where advisories name source packages, the name is the source already.
             sources |= {

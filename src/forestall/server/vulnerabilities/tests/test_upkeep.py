@@ -19,7 +19,7 @@ from forestall.server.vulnerabilities.models import (
     Vulnerability,
 )
 from forestall.server.vulnerabilities.queries import MITIGATE, RESTART, UPGRADE, Wish
-from forestall.server.vulnerabilities.rules import is_only_headers
+from forestall.server.vulnerabilities.rules import is_beside_the_kernel
 from forestall.server.vulnerabilities.tests.story import (
     ALMA,
     ALMA_HOST,
@@ -205,7 +205,7 @@ def test_headers_of_a_kernel_that_is_not_there_are_open_to_nothing(home, acme):
 
 
 @pytest.mark.parametrize(
-    ("package", "only"),
+    ("package", "beside"),
     [
         ("linux-libc-dev", True),
         ("linux-headers-6.1.0-29-amd64", True),
@@ -214,13 +214,13 @@ def test_headers_of_a_kernel_that_is_not_there_are_open_to_nothing(home, acme):
         ("kernel-rt-devel", True),
         ("linux-image-6.1.0-29-amd64", False),
         ("kernel-core", False),
-        ("kernel-tools", False),
-        ("linux-perf", False),
+        ("kernel-tools", True),
+        ("linux-perf", True),
         ("linux-base", False),
     ],
 )
-def test_which_packages_hold_headers_alone(package, only):
-    assert is_only_headers(package) is only
+def test_which_packages_are_no_kernel(package, beside):
+    assert is_beside_the_kernel(package) is beside
 
 
 def test_what_listens_beyond_the_machine_weighs_more(home, acme):
