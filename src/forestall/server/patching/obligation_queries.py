@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from forestall.server.calendar.queries import WindowBook
 from forestall.server.calendar.windows import Occurrence, Window, occurrences
@@ -212,7 +214,17 @@ class Book:
 
 def known_deployments(found: QuerySet[Deployment]) -> list[Known]:
     """Deployments as they are judged."""
-    return [Known(*row) for row in found.order_by("pk").values_list(*Known._fields)]
+    # Many fix the same vulnerabilities: each list of names is read once, and shared.
+    lists: dict[str, Sequence[str]] = {}
+    fields = ["cves_text" if name == "cves" else name for name in Known._fields]
+    at = fields.index("cves_text")
+    known = []
+    for row in found.order_by("pk").annotate(cves_text=Cast("cves", TextField())).values_list(*fields):
+        text = row[at]
+        if text not in lists:
+            lists[text] = json.loads(text)
+        known.append(Known._make((*row[:at], lists[text], *row[at + 1 :])))
+    return known
 
 
 def scores_of(cves: Iterable[str]) -> dict[str, Score]:
@@ -377,4 +389,6 @@ def test_waits(*, scope: Scope, deployments: Iterable[Deployment], now: datetime
 def open_deployments(*, scope: Scope) -> QuerySet[Deployment]:
     """Updates that are not settled, on devices that are served."""
     found: QuerySet[Deployment] = Deployment.objects.visible_to(scope).filter(settled_at=None)
-    return found.exclude(device__status=DeviceStatus.REVOKED)
+    # Few are revoked: looked up once, not with each of thousands of rows.
+    revoked = Device.objects.visible_to(SELF).filter(status=DeviceStatus.REVOKED).order_by()
+    return found.exclude(device__in=revoked.values("pk"))

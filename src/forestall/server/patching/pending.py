@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Count, F, IntegerField, Max, Min, Q, QuerySet, Value, When
+from django.db.models import Case, Count, F, IntegerField, Max, Min, Q, QuerySet, Value, When, Window
 
 from forestall.server.calendar.queries import COUNTING, windows
 from forestall.server.patching.models import Deployment, DeploymentState, PatchPolicy
@@ -29,6 +29,11 @@ _RANK = Case(
     default=Value(5),
     output_field=IntegerField(),
 )
+
+_LAST_PAGE = 10**9
+"""Beyond this, a page typed into an address is more than the database counts."""
+_GROUPS = Window(Count("*"))
+"""How many groups there are: said with each, so that a page of them needs no question of its own for the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +95,27 @@ def counted(now: datetime) -> dict[str, Any]:
 
 def totals(found: QuerySet[Deployment], now: datetime) -> dict[str, Any]:
     """The numbers over all of them, in one question."""
-    return found.order_by().aggregate(**counted(now), seen=Max("state_since"))
+    return found.order_by().aggregate(
+        **counted(now), seen=Max("state_since"), first_provider=Min("manager"), last_provider=Max("manager")
+    )
+
+
+def providers(found: QuerySet[Deployment], whole: dict[str, Any]) -> list[str]:
+    """The package managers of all of them; ``whole``: their ``totals``, which spare the question where one is all."""
+    first, last = whole["first_provider"], whole["last_provider"]
+    if first is None or first == last:
+        return [] if first is None else [first]
+    return sorted(found.order_by().values_list("manager", flat=True).distinct())
 
 
 def by_update(found: Any, now: datetime) -> Any:
-    """One row for each version of a package: the latest first, then the earliest due, then the worst."""
+    """One row for each version of a package, with one of its deployments (``sample``): the latest first, then the
+    earliest due, then the worst."""
     states = {f"in_{state}": Count("pk", filter=Q(state=state)) for state in OPEN_STATES}
     return (
         found.order_by()
         .values("manager", "name", "candidate")
-        .annotate(**counted(now), **states)
+        .annotate(**counted(now), **states, sample=Min("pk"), groups=_GROUPS)
         .order_by(F("earliest").asc(nulls_last=True), "rank", "name", "manager", "candidate")
     )
 
@@ -114,6 +130,7 @@ def by_device(found: Any, now: datetime) -> Any:
             blocked=Count("pk", filter=Q(state="blocked")),
             failed=Count("pk", filter=Q(state="failed")),
             reboots=Count("pk", filter=Q(state="pending_reboot")),
+            groups=_GROUPS,
         )
         .order_by(F("earliest").asc(nulls_last=True), "rank", "device__name", "device_id")
     )
@@ -137,6 +154,17 @@ def lacking(*, scope: Scope, now: datetime) -> list[str]:
     if not policies.exists():
         said.append("no patch policy covers them")
     return said
+
+
+def page_of(groups: Any, number: int, size: int) -> tuple[list[dict[str, Any]], int]:
+    """The rows of page ``number`` (from 1; the last one where there are not so many), and how many groups there are."""
+    start = (min(max(number, 1), _LAST_PAGE) - 1) * size
+    rows = list(groups[start : start + size])
+    if rows or not start:
+        return rows, rows[0]["groups"] if rows else 0
+    total = groups.count()
+    last = max(total - 1, 0) // size * size
+    return list(groups[last : last + size]), total
 
 
 def missed_windows(*, scope: Scope, now: datetime) -> list[dict[str, Any]]:

@@ -114,6 +114,30 @@ def test_what_is_missing_is_said_and_nothing_of_what_is_there(ada, site):
     assert "will be missed" in words(ada.get("/updates/?by=device"))
 
 
+def test_a_page_of_many_is_asked_for_and_the_last_one_beyond_the_end(ada, site, monkeypatch):
+    monkeypatch.setattr("forestall.server.console.views.updates.A_PAGE", 2)
+    for number in range(5):
+        waits(device_at(site, f"web-{number}"), f"lib{number}", days=9 - number)
+    for by, thing in (("", "lib"), ("device", "web-")):
+        pages = {number: words(ada.get(f"/updates/?by={by}&page={number}")) for number in (1, 2, 3, 4, "9" * 18, "x")}
+        shown = {number: [one for one in range(5) if f"{thing}{one} " in said] for number, said in pages.items()}
+        assert shown == {1: [0, 1], 2: [2, 3], 3: [4], 4: [4], "9" * 18: [4], "x": [0, 1]}
+        assert "of 5" in pages[2]
+
+
+def test_a_revoked_device_waits_for_nothing(ada, site):
+    waits(device_at(site))
+    gone = device_at(site, "db")
+    waits(gone, "curl", manager="pip")
+    assert {"apt", "pip"} <= set(words(ada.get("/updates/")).split())
+    Device.objects.visible_to(SYSTEM).filter(pk=gone.pk).update(
+        status="revoked", revoked_at=datetime.now(UTC), revoked_reason="sold"
+    )
+    said = words(ada.get("/updates/"))
+    assert "1 update waits on 1 device" in said
+    assert "curl" not in said
+
+
 def test_today_says_that_a_window_misses_an_obligation(ada, site):
     waits(device_at(site), days=1)
     assert "The next window misses the deadline of 1 update on 1 device" in words(ada.get("/"))

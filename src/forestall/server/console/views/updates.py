@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
@@ -57,7 +57,8 @@ def updates(request: PageRequest) -> HttpResponse:
     by = get.get("by", "") if get.get("by", "") in dict(BY) else ""
     asked = _asked(request)
     found = pending.waiting(scope=scope, asked=asked, now=now)
-    whole = pending.totals(pending.waiting(scope=scope, asked=Asked(), now=now), now)
+    everything = pending.waiting(scope=scope, asked=Asked(), now=now)
+    whole = pending.totals(everything, now)
     lacks = pending.lacking(scope=scope, now=now) if whole["misses"] else []
     newest = inventory.devices(scope=scope).order_by().aggregate(at=Max("last_check_in_at"))["at"]
     clients = list(people.clients(scope=scope).order_by("name").values_list("pk", "name"))
@@ -71,7 +72,7 @@ def updates(request: PageRequest) -> HttpResponse:
             for slug, title in BY
             if slug != "each" or by == "each"
         ],
-        "filters": _filters(request, clients, asked, by),
+        "filters": _filters(request, clients, asked, by, pending.providers(everything, whole)),
         "table": table,
         "acts": [
             (slug, title)
@@ -113,11 +114,11 @@ def _uuid(typed: str) -> UUID | None:
         return None
 
 
-def _filters(request: PageRequest, clients: Sequence[tuple[UUID, str]], asked: Asked, by: str) -> parts.Filters:
+def _filters(
+    request: PageRequest, clients: Sequence[tuple[UUID, str]], asked: Asked, by: str, providers: Sequence[str]
+) -> parts.Filters:
     get = request.GET
     states = [(one, DeploymentState(one).label.capitalize()) for one in pending.OPEN_STATES]
-    known = pending.waiting(scope=request.scope, asked=Asked(), now=timezone.now()).order_by()
-    providers = sorted(known.values_list("manager", flat=True).distinct())
     choices = [
         parts.choice(
             "client",
@@ -194,15 +195,18 @@ def _empty(request: PageRequest) -> Empty:
     )
 
 
+def _page_of(request: PageRequest, groups: Any) -> tuple[list[dict[str, Any]], parts.Pages | None]:
+    """The groups of the page that is asked for, and the way to the others."""
+    number = parts.number_typed(request.GET.get("page", "1")) or 1
+    rows, total = pending.page_of(groups, number, A_PAGE)
+    return rows, parts.pages_of(request.GET, total, A_PAGE)[0]
+
+
 # --- by update --------------------------------------------------------------------------------------------------
 
 
 def _by_update(request: PageRequest, found: Any, asked: Asked, now: datetime) -> Table:
-    groups = pending.by_update(found, now).annotate(sample=Min("pk"))
-    # Each group is counted anyway to put them in order: a page of them is cut here, without asking twice.
-    listed = list(groups)
-    pages, stretch = parts.pages_of(request.GET, len(listed), A_PAGE)
-    shown = listed[stretch]
+    shown, pages = _page_of(request, pending.by_update(found, now))
     samples = {
         row["pk"]: row
         for row in Deployment.objects.visible_to(request.scope)
@@ -311,8 +315,7 @@ def _titles(scope: Scope) -> dict[str, str]:
 
 
 def _by_device(request: PageRequest, found: Any, asked: Asked, now: datetime) -> Table:
-    total = found.order_by().values("device_id").distinct().count()
-    pages, stretch = parts.pages_of(request.GET, total, A_PAGE)
+    shown, pages = _page_of(request, pending.by_device(found, now))
     return Table(
         caption="Devices with updates that wait",
         columns=[
@@ -348,7 +351,7 @@ def _by_device(request: PageRequest, found: Any, asked: Asked, now: datetime) ->
                     parts.moment(row["device__last_check_in_at"], now),
                 ],
             )
-            for row in pending.by_device(found, now)[stretch]
+            for row in shown
         ],
         empty=_empty(request),
         query=request.GET,
