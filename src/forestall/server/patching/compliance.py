@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import io
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -298,7 +299,9 @@ class Ledger:
 
     histories: Sequence[History]
     book: Book
-    _steady: dict[int, tuple[tuple[Due, ...], str] | None] = field(default_factory=dict)
+    _asked: dict[tuple[int, tuple[int, ...], int], tuple[tuple[Due, ...], str]] = field(default_factory=dict)
+    _added: dict[int, list[date] | None] = field(default_factory=dict)
+    _in_force: dict[tuple[UUID, datetime], tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -338,19 +341,40 @@ class Ledger:
         return Report(at, days, rows)
 
     def _dues(self, history: History, at: datetime) -> tuple[tuple[Due, ...], str]:
+        """What is demanded of it at ``at``. Asked once for all dates at which the same rules are in force and the same
+        exploits known, for nothing else makes a difference where no exception is about it."""
         known = history.known
-        if known.pk not in self._steady:
-            self._steady[known.pk] = None if self._moves(history) else self._ask(history, at)
-        return self._steady[known.pk] or self._ask(history, at)
+        if known.pk not in self._added:
+            self._added[known.pk] = None if self.book.leaves_of(known) else self._exploits(history)
+        added = self._added[known.pk]
+        if added is None:
+            return self._ask(history, at)
+        key = (known.pk, self._rows_in_force(known.client_id, at), bisect_right(added, at.astimezone(UTC).date()))
+        found = self._asked.get(key)
+        if found is None:
+            found = self._asked[key] = self._ask(history, at)
+        return found
 
-    def _moves(self, history: History) -> bool:
-        """Whether what is demanded of it depends on the date that is asked about."""
-        known = history.known
-        return bool(
-            self.book.rows.get(known.client_id)
-            or self.book.leaves_of(known)
-            or any(self.book.rated(one).exploits for one in (known, *history.earlier))
+    def _exploits(self, history: History) -> list[date]:
+        """When each exploit of what it fixes became known, the earliest first."""
+        scores = self.book.scores
+        return sorted(
+            score.kev_added_on
+            for one in (history.known, *history.earlier)
+            for cve in one.cves
+            if (score := scores.get(cve)) is not None and score.kev_added_on
         )
+
+    def _rows_in_force(self, client: UUID, at: datetime) -> tuple[int, ...]:
+        """Which of the client's own rules are in force."""
+        key = (client, at)
+        if key not in self._in_force:
+            self._in_force[key] = tuple(
+                number
+                for number, (_slug, _terms, since, until) in enumerate(self.book.rows.get(client, ()))
+                if since <= at and (until is None or at < until)
+            )
+        return self._in_force[key]
 
     def _ask(self, history: History, at: datetime) -> tuple[tuple[Due, ...], str]:
         return self.book.dues(history.known, at, history.earlier), self.book.rated(history.known).counted_severity
