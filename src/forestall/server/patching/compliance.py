@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -215,6 +215,17 @@ def count(history: History, dues: Sequence[Due], severity: str, at: datetime) ->
     return found
 
 
+def binding_outcome(history: History, dues: Sequence[Due], at: datetime) -> Outcome | None:
+    """What became of the strictest demand, as ``count`` has it; None: none is counted."""
+    if not dues:
+        return None
+    strictest = min(dues, key=lambda due: due.due_at) if len(dues) > 1 else dues[0]
+    outcome = outcome_of(strictest, done=done_at(history, at), at=at)
+    if outcome is Outcome.MET and history.upto(at)[-1].state == "withdrawn":
+        return None
+    return outcome
+
+
 # --- why it is late ---------------------------------------------------------------------------------------------
 
 
@@ -340,6 +351,27 @@ class Ledger:
                 rows += count(history, dues, severity, at)
         return Report(at, days, rows)
 
+    def totals(self, ends: Sequence[datetime], *, days: int = DAYS) -> list[Tally]:
+        """``report(end).total()`` of each date, in one pass over the histories: each is looked at for those dates
+        alone between its first sight and the time at which it does not count any more."""
+        order = sorted(range(len(ends)), key=lambda number: ends[number])
+        dates = [ends[number] for number in order]
+        tallies = [Tally() for _ in ends]
+        for history in self.histories:
+            first, last = history.changes[0].at, history.changes[-1]
+            begin, stop = bisect_left(dates, first), len(dates)
+            if last.state in {"verified", "regressed", "withdrawn", "superseded"}:
+                stop = bisect_left(dates, last.at + timedelta(days=days))
+            for number in range(begin, stop):
+                at = dates[number]
+                if not counts_at(history, at, days):
+                    continue
+                dues = self._dues(history, at)[0]
+                outcome = binding_outcome(history, dues, at)
+                if outcome is not None:
+                    tallies[order[number]].add(outcome)
+        return tallies
+
     def _dues(self, history: History, at: datetime) -> tuple[tuple[Due, ...], str]:
         """What is demanded of it at ``at``. Asked once for all dates at which the same rules are in force and the same
         exploits known, for nothing else makes a difference where no exception is about it."""
@@ -422,7 +454,7 @@ def trend(*, scope: Scope, ends: Sequence[datetime], days: int = 30, client: UUI
         return []
     first = min(ends) - timedelta(days=days)
     ledger = Ledger.load(scope=scope, since=first, until=max(ends), client=client)
-    return [ledger.report(end, days=days).total() for end in ends]
+    return ledger.totals(ends, days=days)
 
 
 def explained(rows: Iterable[Counted], ledger: Ledger, *, at: datetime, now: datetime) -> list[Counted]:

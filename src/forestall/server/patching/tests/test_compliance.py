@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -26,7 +27,7 @@ from forestall.server.patching.compliance import (
     trend,
 )
 from forestall.server.patching.models import Deployment, DeploymentChange, ObligationException
-from forestall.server.patching.obligation_queries import Book, Known
+from forestall.server.patching.obligation_queries import Book, Known, Score
 from forestall.server.patching.obligation_services import exception_grant, obligation_rule_set
 from forestall.server.patching.obligations import BUILT_IN, Deadline, Leave, Terms
 from forestall.server.people.models import Site
@@ -177,6 +178,29 @@ def test_as_the_model_that_replays_what_happened(
     told = [(row.known.candidate, row.outcome) for row in report.rows]
     assert sorted(told) == sorted(replayed(versions, rows, granted, asked, days))
     assert report.total().total == len({row.known.pk for row in report.rows}), "each update once"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    versions=timelines(), found=rules, granted=leaves, asked=st.lists(st.integers(0, 1800), max_size=6),
+    days=st.sampled_from([1, 7, 30, 400]), exploited=st.none() | st.integers(-5, 60),
+)  # fmt: skip
+def test_many_dates_in_one_pass_are_as_each_date_by_itself(
+    versions: Any, found: Any, granted: Any, asked: list[int], days: int, exploited: int | None
+) -> None:
+    own = [row for row in as_rows(found) if row[0] != "kev"]
+
+    def ledger() -> Ledger:
+        made = as_ledger(versions, own, granted)
+        if exploited is not None:
+            day = (START + exploited * DAY).date()
+            made.book.scores["CVE-2026-1"] = Score("high", 8.0, day, None)
+            made.histories = [replace(one, known=one.known._replace(cves=["CVE-2026-1"])) for one in made.histories]
+        return made
+
+    ends = [at(one) for one in asked]
+    together = [tally.counts for tally in ledger().totals(ends, days=days)]
+    assert together == [ledger().report(end, days=days).total().counts for end in ends]
 
 
 @pytest.mark.soak
