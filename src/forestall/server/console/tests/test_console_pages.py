@@ -55,7 +55,7 @@ QUERIES = {
     "/devices/": 11,
     "/checks/": 5,
     "/tickets/": 4,
-    "/updates/": 6,
+    "/updates/": 5,
     "/runbooks/": 2,
     "/jobs/": 3,
     "/reports/": 1,
