@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery
 
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.people.scope import Scope
@@ -51,13 +51,16 @@ class Ranks:
     exploited: Ints
 
 
-_ranks: dict[int, Ranks] = {}
+_ranks: dict[tuple[int | None, int | None], Ranks] = {}
+"""By revision of the upkeep and newest vulnerability: a restored database may have a revision that was there before."""
 
 
 def ranks() -> Ranks:
     """As of now; read again only after upkeep has changed something."""
-    revision = Upkeep.objects.filter(pk=1).values_list("revision", flat=True).first() or 0
-    if revision not in _ranks:
+    revision = Subquery(Upkeep.objects.filter(pk=1).values("revision")[:1])
+    newest = Vulnerability.objects.order_by("-pk").annotate(revision=revision).values_list("revision", "pk")
+    now: tuple[int | None, int | None] = newest.first() or (None, None)
+    if now not in _ranks:
         rows = Vulnerability.objects.order_by().values_list("pk", "score", "severity", "kev_added_on")
         found = list(rows)
         size = max((row[0] for row in found), default=0) + 1
@@ -67,8 +70,8 @@ def ranks() -> Ranks:
             score[pk], exploited[pk] = points, added is not None
             severity[pk] = ranking.SEVERITIES.index(word) if word in ranking.SEVERITIES else len(ranking.SEVERITIES) - 1
         _ranks.clear()
-        _ranks[revision] = Ranks(score, severity, exploited)
-    return _ranks[revision]
+        _ranks[now] = Ranks(score, severity, exploited)
+    return _ranks[now]
 
 
 # --- a picture ------------------------------------------------------------------------------------------------------
