@@ -125,6 +125,10 @@ LOOP: Mapping[Event, tuple[Handler, ...]] = {
     Event.ROLLOUT_CHANGED: (),
     Event.VULNERABILITY_FOUND: (),
     Event.FEED_CHANGED: (),
+    Event.PROOF_RECORDED: (),
+    Event.ACCESS_CHANGED: (),
+    Event.BASELINE_DRIFTED: (),
+    Event.HEALTH_RUN_DONE: (),
 }
 
 HANDLERS: Mapping[Event, tuple[Handler, ...]] = {

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
+from forestall.trust.proofs import RestoreProof
+
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 ParameterValue = str | int | bool
@@ -249,6 +251,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     packages: tuple[PackageChange, ...] | msgspec.UnsetType = msgspec.UNSET
     """What changed, looked up before and after. Unset where a step changes no packages: the bytes of results from
     before this field stay what they were."""
+    proof: RestoreProof | msgspec.UnsetType = msgspec.UNSET
+    """What the step showed a backup to be worth. Unset where it proves none."""
 
 
 class DeviceNotice(Statement, frozen=True, kw_only=True):

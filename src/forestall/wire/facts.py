@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from forestall.trust.proofs import ProofLevel
 from forestall.wire.moment import Moment
 
 
@@ -127,12 +128,51 @@ class Volume(Item, frozen=True, kw_only=True):
     read_only: bool = False
     total_inodes: int = 0
     """0: the file system has no fixed number."""
+    errors: int | None = None
+    """Errors that the file system itself has counted since its last check; None: it does not count them."""
+    last_error_at: Moment | None = None
+    state: str = ""
+    """In the file system's own words, when it is not well: ``needs a check``, ``remounted read-only after errors``."""
+    label: str = ""
 
 
 class Volumes(Document, frozen=True, kw_only=True, tag="volumes"):
     """Mounted file systems that hold data. How full they are is a sample, not a fact."""
 
     volumes: tuple[Volume, ...] = ()
+
+
+class SmartAttribute(Item, frozen=True, kw_only=True):
+    """One line of an ATA disk's SMART table."""
+
+    id: int
+    name: str
+    value: int | None = None
+    """Normalised by the vendor: higher is better."""
+    worst: int | None = None
+    threshold: int | None = None
+    """The attribute has failed when its value is at or below this (0: it never fails)."""
+    raw: int | None = None
+    raw_text: str = ""
+    failed: Literal["", "now", "past"] = ""
+    prefail: bool = False
+    """The vendor says that this one predicts failure."""
+
+
+class SelfTest(Item, frozen=True, kw_only=True):
+    """One entry of a disk's self-test log, newest first."""
+
+    kind: str
+    """``short``, ``extended``, ``conveyance`` … as the disk names it."""
+    status: str
+    """In the disk's words: ``Completed without error``."""
+    passed: bool | None = None
+    """None: still running, or aborted, so that it says nothing."""
+    hours: int | None = None
+    """Power-on hours when it ended."""
+    first_error: str = ""
+    """Where it failed: an LBA."""
+    remaining_percent: int | None = None
 
 
 class Disk(Item, frozen=True, kw_only=True):
@@ -157,10 +197,93 @@ class Disk(Item, frozen=True, kw_only=True):
     media_errors: int | None = None
     unknown_why: str = ""
     """Why the health of this disk is unknown."""
+    firmware: str = ""
+    interface: str = ""
+    """``sata``, ``sas``, ``nvme``, ``usb``, ``scsi``."""
+    rotation_rpm: int | None = None
+    """0: it does not turn."""
+    behind: str = ""
+    """The controller's way to it: ``megaraid,3``, ``enclosure 252 slot 4``."""
+    state: str = ""
+    """What its controller or pool says of it, lower case: ``online``, ``failed``, ``rebuilding``, ``hot spare``."""
+    attributes: tuple[SmartAttribute, ...] = ()
+    self_tests: tuple[SelfTest, ...] = ()
+    error_log_count: int | None = None
+    crc_errors: int | None = None
+    """Errors on the cable between disk and controller."""
+    command_timeouts: int | None = None
+    power_cycles: int | None = None
+    critical_warning: int | None = None
+    """NVMe: bits; 0 is none."""
+    spare_percent: float | None = None
+    """NVMe: spare blocks left."""
+    spare_threshold_percent: float | None = None
+    temperature_limit_celsius: float | None = None
+    """The disk's own upper limit."""
+    written_bytes: int | None = None
 
 
 class Disks(Document, frozen=True, kw_only=True, tag="disks"):
     disks: tuple[Disk, ...] = ()
+
+
+class ArrayMember(Item, frozen=True, kw_only=True):
+    """A disk, partition or logical drive inside an array."""
+
+    name: str
+    state: str = ""
+    """Lower case: ``online``, ``failed``, ``spare``, ``rebuilding``, ``missing`` …"""
+    ok: bool | None = None
+    read_errors: int | None = None
+    write_errors: int | None = None
+    checksum_errors: int | None = None
+    detail: str = ""
+
+
+class Array(Item, frozen=True, kw_only=True):
+    """Several disks that act as one: RAID of software or hardware, a volume group, a pool."""
+
+    name: str
+    """``md0``, ``vg0/data``, ``tank``, ``c0 vd1``."""
+    kind: Literal["mdadm", "lvm", "zfs", "btrfs", "hardware", "storage_spaces"]
+    level: str = ""
+    """``raid1``, ``raidz2``, ``mirror``, ``thin-pool`` …"""
+    state: Literal["ok", "degraded", "rebuilding", "failed", "unknown"]
+    detail: str = ""
+    """In the tool's own words."""
+    size_bytes: int | None = None
+    used_percent: float | None = None
+    """Where the array itself can fill up: pools, volume groups, thin pools."""
+    metadata_percent: float | None = None
+    """Of a thin pool."""
+    spares: int | None = None
+    progress_percent: float | None = None
+    """Of a rebuild, resync or check under way."""
+    members: tuple[ArrayMember, ...] = ()
+    scrub_at: Moment | None = None
+    """When everything in it was last read and compared."""
+    errors: int | None = None
+    """Data errors or mismatches known."""
+    controller: str = ""
+
+
+class Controller(Item, frozen=True, kw_only=True):
+    """A RAID controller."""
+
+    name: str
+    model: str = ""
+    firmware: str = ""
+    serial: str = ""
+    state: str = ""
+    ok: bool | None = None
+    battery: str = ""
+    """Of its write cache, in its words; empty: it says nothing."""
+    battery_ok: bool | None = None
+
+
+class Arrays(Document, frozen=True, kw_only=True, tag="arrays"):
+    arrays: tuple[Array, ...] = ()
+    controllers: tuple[Controller, ...] = ()
 
 
 # --- software and updates ----------------------------------------------------------------------------------
@@ -319,6 +442,22 @@ class Scheduled(Document, frozen=True, kw_only=True, tag="scheduled"):
 # --- access ------------------------------------------------------------------------------------------------
 
 
+class SshKey(Item, frozen=True, kw_only=True):
+    """A public key that opens an account."""
+
+    type: str
+    """``ssh-ed25519``, ``ssh-rsa`` …"""
+    bits: int | None = None
+    fingerprint: str
+    """``SHA256:…`` as ssh-keygen shows it."""
+    comment: str = ""
+    options: str = ""
+    """In front of the key: ``from="192.0.2.0/24",command="…"``."""
+    file: str = ""
+    changed_at: Moment | None = None
+    """When the file with it last changed: the key is at least as old as that or older."""
+
+
 class Account(Item, frozen=True, kw_only=True):
     name: str
     uid: int
@@ -333,12 +472,83 @@ class Account(Item, frozen=True, kw_only=True):
     last_login: Moment | None = None
     ssh_keys: int | None = None
     """Number of authorized keys; None: could not be read."""
+    keys: tuple[SshKey, ...] = ()
+    full_name: str = ""
+    home: str = ""
+    kind: Literal["", "person", "service", "system"] = ""
+    """``service``: made for a program, and may sign in or own work all the same."""
+    source: str = ""
+    """Where it comes from when it is not of this machine alone: ``domain EXAMPLE``, ``ldap``."""
+    disabled: bool | None = None
+    expires_at: Moment | None = None
+    password_changed_at: Moment | None = None
+    password_max_days: int | None = None
+    """The password must be changed after so many days; None: never, or not known (see ``password_expires``)."""
+    password_expires: bool | None = None
+    password_hash: str = ""
+    """The algorithm alone: ``yescrypt``, ``sha512crypt``, ``md5crypt``, ``des``."""
+
+
+class SudoRule(Item, frozen=True, kw_only=True):
+    """One permission in sudoers."""
+
+    who: str
+    """``ada``, ``%sudo``, ``#1001``, an alias resolved as far as it could be."""
+    run_as: str = ""
+    commands: tuple[str, ...] = ()
+    no_password: bool = False
+    line: str = ""
+    source: str = ""
+    """File and line."""
+
+
+class PasswordPolicy(Item, frozen=True, kw_only=True):
+    """None and unset: the system does not ask for it, or it could not be told (see the document's gaps)."""
+
+    min_length: int | None = None
+    max_days: int | None = None
+    min_days: int | None = None
+    warn_days: int | None = None
+    history: int | None = None
+    complexity: bool | None = None
+    lockout_after: int | None = None
+    """Failed tries."""
+    lockout_minutes: float | None = None
+    hash: str = ""
+
+
+class Share(Item, frozen=True, kw_only=True):
+    """A folder that other machines can reach."""
+
+    name: str
+    path: str
+    kind: Literal["smb", "nfs", "other"]
+    guest: bool | None = None
+    """Anybody, without signing in."""
+    writable: bool | None = None
+    who: tuple[str, ...] = ()
+    """Users, groups or networks it is open to; empty: everyone who reaches it, or not known."""
+    detail: str = ""
+
+
+class OpenPath(Item, frozen=True, kw_only=True):
+    """A path that more people can change or use than should."""
+
+    path: str
+    kind: Literal["world_writable", "setuid", "setgid", "unowned"]
+    mode: str
+    """Octal: ``0777``."""
+    owner: str = ""
 
 
 class Access(Document, frozen=True, kw_only=True, tag="access"):
     accounts: tuple[Account, ...] = ()
     sudo_rules: tuple[str, ...] | None = None
     """Effective lines of sudoers; None: could not be read."""
+    sudo: tuple[SudoRule, ...] = ()
+    password_policy: PasswordPolicy | None = None
+    shares: tuple[Share, ...] = ()
+    open_paths: tuple[OpenPath, ...] = ()
 
 
 class Sshd(Document, frozen=True, kw_only=True, tag="sshd"):
@@ -350,24 +560,221 @@ class Sshd(Document, frozen=True, kw_only=True, tag="sshd"):
     """True when ``sshd -T`` itself gave the settings."""
 
 
+class FirewallRule(Item, frozen=True, kw_only=True):
+    """One rule, in the order in which it is tried within its chain."""
+
+    chain: str
+    """Table and chain, or profile: ``inet filter input``, ``INPUT``, ``ip6 INPUT``, ``public``, ``Domain``."""
+    number: int
+    """Place in the chain, from 1."""
+    direction: Literal["in", "out", "forward", ""] = ""
+    action: str
+    """``accept``, ``drop``, ``reject``, ``jump NAME``, ``return``, ``log`` …"""
+    protocol: str = ""
+    """Empty: any."""
+    source: str = ""
+    """Address, network or set; empty: any."""
+    destination: str = ""
+    source_ports: str = ""
+    ports: str = ""
+    """Of the destination: ``22``, ``80,443``, ``6000-6010``; empty: any."""
+    interface_in: str = ""
+    interface_out: str = ""
+    states: tuple[str, ...] = ()
+    """Of the connection: ``established``, ``related`` …; empty: any."""
+    other: str = ""
+    """Conditions that no field above has, as written; a rule with them matches less than its fields say."""
+    packets: int | None = None
+    """That matched so far; None: not counted."""
+    logged: bool = False
+    enabled: bool = True
+    text: str = ""
+    """The rule as the tool writes it."""
+
+
+class FirewallPolicy(Item, frozen=True, kw_only=True):
+    """What happens to traffic that no rule decides."""
+
+    chain: str
+    direction: Literal["in", "out", "forward"]
+    action: Literal["accept", "drop", "reject", "unknown"]
+    enabled: bool = True
+    """False: the profile is off."""
+
+
 class Firewall(Document, frozen=True, kw_only=True, tag="firewall"):
     tool: str = ""
-    """``nftables``, ``iptables``, ``ufw``, ``firewalld``; empty: none found."""
+    """``nftables``, ``iptables``, ``ufw``, ``firewalld``, ``windows``, ``macos``; empty: none found."""
     active: bool | None = None
     """Whether any rule filters inbound traffic. None: could not be told."""
     default_inbound: Literal["accept", "drop", "unknown"] = "unknown"
     rules: int = 0
+    ruleset: tuple[FirewallRule, ...] = ()
+    policies: tuple[FirewallPolicy, ...] = ()
+
+
+# --- configuration -----------------------------------------------------------------------------------------
+
+
+class HardeningSetting(Item, frozen=True, kw_only=True):
+    """One setting of the system as it is now."""
+
+    area: Literal[
+        "kernel", "mount", "module", "file", "boot", "encryption", "usb", "logging", "tls", "login", "service", "time",
+        "process", "network", "package",
+    ]  # fmt: skip
+    name: str
+    """In the area's own words: ``net.ipv4.ip_forward``, ``/tmp``, ``cramfs``, ``/etc/shadow``."""
+    value: str
+    """As the system gives it: ``0``, ``rw,nosuid,nodev``, ``blocked``, ``0640 root:shadow``, ``on``."""
+    configured: str = ""
+    """What it will be after a reboot, when that differs from ``value``."""
+    source: str = ""
+    """File or command it was read from."""
+
+
+class Hardening(Document, frozen=True, kw_only=True, tag="hardening"):
+    """How the system is set up, where that decides how hard it is to break into."""
+
+    settings: tuple[HardeningSetting, ...] = ()
+
+    def value(self, area: str, name: str) -> str | None:
+        """The value of a setting; None: it was not read."""
+        return next((one.value for one in self.settings if one.area == area and one.name == name), None)
+
+
+class AssessmentFinding(Item, frozen=True, kw_only=True):
+    id: str
+    """The tool's own: ``SSH-7408``, ``xccdf_org.ssgproject.content_rule_sshd_disable_root_login``."""
+    title: str = ""
+    result: Literal["pass", "fail", "warning", "suggestion", "error", "unknown", "not_applicable", "not_checked"]
+    severity: str = ""
+    detail: str = ""
+
+
+class Assessment(Item, frozen=True, kw_only=True):
+    """What another auditing tool found on this device."""
+
+    tool: Literal["lynis", "openscap"]
+    version: str = ""
+    profile: str = ""
+    """Of rules: ``xccdf_org.ssgproject.content_profile_standard``."""
+    at: Moment | None = None
+    score: float | None = None
+    """In the tool's own measure: Lynis' hardening index, XCCDF's score; 0-100."""
+    findings: tuple[AssessmentFinding, ...] = ()
+
+
+class Assessments(Document, frozen=True, kw_only=True, tag="assessments"):
+    assessments: tuple[Assessment, ...] = ()
+
+
+class PerformanceValue(Item, frozen=True, kw_only=True):
+    """One value of a plugin's performance data; thresholds as the plugin writes them."""
+
+    label: str
+    value: float | None
+    """None: the plugin could not tell (``U``)."""
+    unit: str = ""
+    warn: str = ""
+    critical: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class PluginRun(Item, frozen=True, kw_only=True):
+    """How a monitoring plugin (exit code, text, performance data) last answered."""
+
+    name: str
+    """In the device's plugin settings."""
+    command: str = ""
+    """Without secrets."""
+    exit_code: int | None
+    """0 ok, 1 warning, 2 critical, 3 unknown; None: it could not be run, or did not end."""
+    text: str = ""
+    """First line without performance data."""
+    long_text: str = ""
+    performance: tuple[PerformanceValue, ...] = ()
+    at: Moment
+    seconds: float = 0.0
+    trouble: str = ""
+    """Why there is no answer: ``not found``, ``not done within 30 s``."""
+
+
+class Plugins(Document, frozen=True, kw_only=True, tag="plugins"):
+    runs: tuple[PluginRun, ...] = ()
 
 
 # --- backups, antivirus, certificates, time -----------------------------------------------------------------
 
 
+class BackupSnapshot(Item, frozen=True, kw_only=True):
+    """One kept backup: a snapshot, an archive, a dump, a restore point."""
+
+    id: str
+    at: Moment
+    size_bytes: int | None = None
+    """Of what it would restore."""
+    added_bytes: int | None = None
+    """New in it, before compression."""
+    stored_bytes: int | None = None
+    """What it added to the repository."""
+    files: int | None = None
+    new_files: int | None = None
+    changed_files: int | None = None
+    removed_files: int | None = None
+    seconds: float | None = None
+    """How long it took."""
+    parent: str = ""
+    """Id of what it builds on (a chain: an incremental needs its full one)."""
+    kind: str = ""
+    """``full``, ``incremental``, ``differential``, ``wal``; empty: each stands alone."""
+
+
+class BackupLock(Item, frozen=True, kw_only=True):
+    who: str
+    """Host and process that made it."""
+    since: Moment | None = None
+    exclusive: bool = False
+    stale: bool | None = None
+    """Its process is gone. None: it could not be told (another host's)."""
+
+
+class BackupProof(Item, frozen=True, kw_only=True):
+    """The newest attempt at one level of proof, as the device keeps it. Its signed word is the job's result."""
+
+    level: ProofLevel
+    at: Moment
+    ok: bool
+    snapshot: str = ""
+    snapshot_at: Moment | None = None
+    seconds: float | None = None
+    """Of the restore: the real recovery time."""
+    files: int = 0
+    compared: int = 0
+    bytes: int = 0
+    detail: str = ""
+
+
+class BackupWarning(Item, frozen=True, kw_only=True):
+    """A trace that an attack on backups, or on what they hold, leaves."""
+
+    kind: Literal["entropy", "churn", "removed", "writable", "not_immutable", "shrunk", "clock", "encrypted_names"]
+    detail: str
+    """One sentence with the numbers in it."""
+    snapshot: str = ""
+    at: Moment | None = None
+
+
 class BackupRepository(Item, frozen=True, kw_only=True):
-    """A backup repository the agent found, or was told of."""
+    """A backup the agent found, or was told of: a repository, a folder of dumps or archives, a set of snapshots."""
 
     name: str
     """Short name, unique on the device: the configuration's name, or the last part of the location."""
-    tool: Literal["restic", "borg"]
+    tool: str
+    """Name of its adapter: ``restic``, ``borg``, ``pg_dump``, ``pg_basebackup``, ``mariadb_dump``, ``rsync``,
+    ``rsnapshot``, ``tar``, ``zfs``, ``btrfs``, ``lvm``, ``windows_server_backup``, ``veeam``, ``proxmox``,
+    ``declared``."""
     location: str
     """Path or address without secrets."""
     last_success_at: Moment | None = None
@@ -385,6 +792,41 @@ class BackupRepository(Item, frozen=True, kw_only=True):
     """When it was last restored to see whether that works; None: nobody has said so."""
     restored_ok: bool | None = None
     restored_detail: str = ""
+    told: bool = False
+    """Named in the device's backup settings; False: found."""
+    job: str = ""
+    """Name of the job in the backup program, when that has names of its own (Veeam, Proxmox)."""
+    protects: tuple[str, ...] = ()
+    """What is in the newest one: folders (``/etc``), databases (``postgresql:shop``), machines (``vm:web-01``)."""
+    hosts: tuple[str, ...] = ()
+    """Machines whose data is in it; empty: this one's."""
+    size_bytes: int | None = None
+    """Of the newest one, as it would be restored."""
+    stored_bytes: int | None = None
+    """Of everything kept, on its medium."""
+    history: tuple[BackupSnapshot, ...] = ()
+    """Newest first; at most 60."""
+    last_run_seconds: float | None = None
+    last_run_exit_code: int | None = None
+    next_run_at: Moment | None = None
+    """By its own schedule, where that could be told."""
+    chain_ok: bool | None = None
+    """Whether everything that the newest one builds on is there. None: not asked, or each stands alone."""
+    chain_detail: str = ""
+    locks: tuple[BackupLock, ...] = ()
+    encrypted: bool | None = None
+    remote: bool | None = None
+    """Kept on another machine than this one."""
+    offline: bool | None = None
+    """Kept on a medium that is not attached all the time."""
+    writable: bool | None = None
+    """Whether this machine alone can change or delete what is kept."""
+    immutable: bool | None = None
+    """Whether what is kept is held against deletion for a time (object lock, append-only, write-once)."""
+    immutable_detail: str = ""
+    warnings: tuple[BackupWarning, ...] = ()
+    proofs: tuple[BackupProof, ...] = ()
+    """At most one a level: the newest."""
 
 
 class BackupJob(Item, frozen=True, kw_only=True):
@@ -418,6 +860,16 @@ class Backups(Document, frozen=True, kw_only=True, tag="backups"):
     jobs: tuple[BackupJob, ...] = ()
 
 
+class Detection(Item, frozen=True, kw_only=True):
+    name: str
+    path: str = ""
+    at: Moment | None = None
+    action: str = ""
+    """What the product did: ``quarantined``, ``cleaned``, ``none`` …, in its words."""
+    handled: bool | None = None
+    """Whether nothing is left to do; None: it does not say."""
+
+
 class AntivirusProduct(Item, frozen=True, kw_only=True):
     name: str
     version: str = ""
@@ -426,6 +878,24 @@ class AntivirusProduct(Item, frozen=True, kw_only=True):
     definitions_version: str = ""
     definitions_at: Moment | None = None
     last_scan_at: Moment | None = None
+    engine_version: str = ""
+    engine_at: Moment | None = None
+    enabled: bool | None = None
+    """Starts with the system."""
+    service: str = ""
+    """Of the services document: what has to be started when it does not run."""
+    tamper_protection: bool | None = None
+    exclusions: tuple[str, ...] | None = None
+    """What is not looked at; None: could not be read."""
+    detections: tuple[Detection, ...] = ()
+    """The newest first; at most 50."""
+    managed: bool | None = None
+    """Whether it reaches a console of its vendor; None: it has none, or does not say."""
+    definitions_current: bool | None = None
+    """The product's own word, where it gives no date."""
+    status: str = ""
+    """The product's own words on its state."""
+    unknown_why: str = ""
 
 
 class Antivirus(Document, frozen=True, kw_only=True, tag="antivirus"):
@@ -465,6 +935,7 @@ AnyDocument = (
     | Network
     | Volumes
     | Disks
+    | Arrays
     | Software
     | Updates
     | Restarts
@@ -474,6 +945,9 @@ AnyDocument = (
     | Access
     | Sshd
     | Firewall
+    | Hardening
+    | Assessments
+    | Plugins
     | Backups
     | Antivirus
     | Certificates
@@ -481,8 +955,8 @@ AnyDocument = (
 )
 
 DOCUMENTS: tuple[type[Document], ...] = (
-    System, Network, Volumes, Disks, Software, Updates, Restarts, Readiness, Services, Scheduled,
-    Access, Sshd, Firewall, Backups, Antivirus, Certificates, Time,
+    System, Network, Volumes, Disks, Arrays, Software, Updates, Restarts, Readiness, Services, Scheduled,
+    Access, Sshd, Firewall, Hardening, Assessments, Plugins, Backups, Antivirus, Certificates, Time,
 )  # fmt: skip
 
 DOCUMENT_BY_NAME: dict[str, type[Document]] = {document.name(): document for document in DOCUMENTS}
@@ -495,6 +969,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: Network | None = None
     volumes: Volumes | None = None
     disks: Disks | None = None
+    arrays: Arrays | None = None
     software: Software | None = None
     updates: Updates | None = None
     restarts: Restarts | None = None
@@ -504,6 +979,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     access: Access | None = None
     sshd: Sshd | None = None
     firewall: Firewall | None = None
+    hardening: Hardening | None = None
+    assessments: Assessments | None = None
+    plugins: Plugins | None = None
     backups: Backups | None = None
     antivirus: Antivirus | None = None
     certificates: Certificates | None = None

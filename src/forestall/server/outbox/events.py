@@ -22,3 +22,7 @@ class Event(StrEnum):
     ROLLOUT_CHANGED = "rollout.changed"
     VULNERABILITY_FOUND = "vulnerability.found"
     FEED_CHANGED = "feed.changed"
+    PROOF_RECORDED = "proof.recorded"
+    ACCESS_CHANGED = "access.changed"
+    BASELINE_DRIFTED = "baseline.drifted"
+    HEALTH_RUN_DONE = "health.run_done"

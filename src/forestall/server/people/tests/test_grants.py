@@ -119,7 +119,7 @@ def test_a_role_everywhere_is_on_every_clients_record(ada, bob, bakery, clinic):
 def test_nobody_gives_what_they_do_not_hold(mia, bob, bakery, clinic):
     give(mia, bob, client=bakery)
     for role, place, why in (
-        (Role.SERVICE_MANAGER, {"client": bakery}, r"mia may not: client\.change at Bakery"),
+        (Role.SERVICE_MANAGER, {"client": bakery}, r"mia may not: baseline\.change at Bakery"),
         (Role.OWNER, {"client": bakery}, "at Bakery"),
         (Role.TECHNICIAN, {"client": clinic}, r"people\.change at Clinic"),
         (Role.TECHNICIAN, {}, r"people\.change at everywhere"),

@@ -1,0 +1,1 @@
+"""The coverage matrix, the daily health run and the health score."""
