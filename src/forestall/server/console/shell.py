@@ -43,6 +43,8 @@ class NavItem:
     """One of the few that stay at the thumb; the others are behind "More"."""
     needs: Permission | None = None
     """Shown to those who hold it; None: to all of the staff."""
+    group: str = ""
+    """Heading above it; lines of one group stand together."""
 
 
 NAVIGATION = (
@@ -50,19 +52,19 @@ NAVIGATION = (
     NavItem("d", "devices", "Devices", "/devices/", on_phone=True),
     NavItem("c", "checks", "Checks", "/checks/", on_phone=True),
     NavItem("k", "tickets", "Tickets", "/tickets/", on_phone=True),
-    NavItem("l", "clients", "Clients", "/clients/"),
-    NavItem("w", "windows", "Windows", "/windows/"),
-    NavItem("a", "calendar", "Calendar", "/calendar/"),
-    NavItem("p", "updates", "Updates", "/updates/"),
-    NavItem("i", "rollouts", "Rollouts", "/rollouts/"),
-    NavItem("u", "vulnerabilities", "Vulnerabilities", "/vulnerabilities/"),
-    NavItem("r", "runbooks", "Runbooks", "/runbooks/"),
-    NavItem("j", "jobs", "Jobs", "/jobs/"),
-    NavItem("s", "reports", "Reports", "/reports/"),
-    NavItem("e", "evidence", "Evidence", "/evidence/"),
-    NavItem("o", "people", "People", "/people/"),
-    NavItem("h", "webhooks", "Webhooks", "/webhooks/"),
-    NavItem("v", "portal", "Client's portal", "/portal/", needs=Permission.PORTAL_VIEW),
+    NavItem("p", "updates", "Updates", "/updates/", group="Upkeep"),
+    NavItem("i", "rollouts", "Rollouts", "/rollouts/", group="Upkeep"),
+    NavItem("u", "vulnerabilities", "Vulnerabilities", "/vulnerabilities/", group="Upkeep"),
+    NavItem("r", "runbooks", "Runbooks", "/runbooks/", group="Work"),
+    NavItem("j", "jobs", "Jobs", "/jobs/", group="Work"),
+    NavItem("w", "windows", "Windows", "/windows/", group="Work"),
+    NavItem("a", "calendar", "Calendar", "/calendar/", group="Work"),
+    NavItem("e", "evidence", "Evidence", "/evidence/", group="Proof"),
+    NavItem("s", "reports", "Reports", "/reports/", group="Proof"),
+    NavItem("l", "clients", "Clients", "/clients/", group="Who"),
+    NavItem("o", "people", "People", "/people/", group="Who"),
+    NavItem("h", "webhooks", "Webhooks", "/webhooks/", group="Who"),
+    NavItem("v", "portal", "Client's portal", "/portal/", needs=Permission.PORTAL_VIEW, group="Who"),
 )
 
 
