@@ -17,12 +17,12 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
 from forestall.agent.collect.backup_settings import (
     SettingsError,
+    Tool,
     data_folder,
     load_runs,
     load_settings,
@@ -34,8 +34,6 @@ from forestall.agent.collect.notes import Notes, complaint
 from forestall.agent.collect.redaction import redact
 from forestall.wire import backup_status
 from forestall.wire.facts import BackupJob, BackupRepository, Backups
-
-Tool = Literal["restic", "borg"]
 
 PROGRAMS = ("restic", "borg", "borgmatic", "resticprofile", "rsnapshot", "duplicity", "kopia", "bacula-fd", "bareos-fd")
 READ_SECONDS = 60.0
@@ -443,6 +441,8 @@ def _content(notes: Notes, candidate: Candidate) -> Content:
             return Content(unknown_why=f"belongs to {owner}: not opened with root's rights")
     if candidate.tool == "restic":
         return _restic_content(notes, candidate)
+    if candidate.tool != "borg":
+        return Content(unknown_why=f"{candidate.tool} cannot be read by this version")
     return _borg_content(notes, candidate)
 
 

@@ -151,7 +151,7 @@ def test_an_address_is_told_without_its_password():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[[backup]]\nname = 'a'\ntool = 'tar'\nrepository = '/r'\n", r"\$\.backup\[0\]\.tool"),
+        ("[[backup]]\nname = 'a'\ntool = 'tape'\nrepository = '/r'\n", r"\$\.backup\[0\]\.tool"),
         ("[[backup]]\nname = 'a'\ntool = 'borg'\n", "repository"),
         ("[[backup]]\nname = ''\ntool = 'borg'\nrepository = '/r'\n", "must not be empty"),
         ("[[backup]]\nname = 'a'\ntool = 'borg'\nrepository = '/r'\nsecret = 'x'\n", "secret"),
