@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("forestall.cli.up", "status", "Say what of Forestall runs here."),
     "down": ("forestall.cli.up", "down", "Stop what `up` started."),
     "audit": ("forestall.cli.audit", "audit", "Baseline audit of this machine; needs no server."),
+    "facts": ("forestall.cli.facts", "facts", "Read saved outputs of other tools as the agent would."),
     "today": ("forestall.cli.desk", "today", "What needs a person now, and what will break next."),
     "clients": ("forestall.cli.clients", "clients", "List clients; take on, show or change one."),
     "sites": ("forestall.cli.clients", "sites", "List the sites of clients; add or change one."),
