@@ -62,7 +62,13 @@ ACTION_WORDS: dict[str, str] = {
 PATCHING = "patching"
 """Trigger of an order that no check runs, but a patch policy in maintenance windows."""
 
-WHEN: dict[str, str] = {PATCHING: "Whenever a patch policy has updates to install, as a rule in maintenance windows"}
+RESTORE_TEST = "restore_test"
+"""Trigger of an order that the schedule of restore tests runs, in maintenance windows."""
+
+WHEN: dict[str, str] = {
+    PATCHING: "Whenever a patch policy has updates to install, as a rule in maintenance windows",
+    RESTORE_TEST: "Whenever a protected system's next restore test is due, in maintenance windows",
+}
 """When an order runs whose trigger is no check."""
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")

@@ -70,6 +70,8 @@ log = logging.getLogger(__name__)
 
 PATCHING = words.PATCHING
 """Trigger of standing orders that patch policies run under."""
+RESTORE_TEST = words.RESTORE_TEST
+"""Trigger of standing orders that restore tests of protected systems run under."""
 _LOOP = Scope.system("standing orders")
 RETRY_AFTER = timedelta(minutes=30)
 """Between two runs for one ticket under standing orders."""
@@ -682,9 +684,9 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
         order_id, named = UUID(order.order_id), [UUID(device) for device in order.devices]
     except ValueError as error:
         raise RunbooksError(f"not a signed standing order: {error}") from None
-    if order.trigger not in CHECK_KINDS and order.trigger != PATCHING:
-        known_kinds = ", ".join(sorted(CHECK_KINDS))
-        raise RunbooksError(f"trigger: {order.trigger!r} is no kind of check, nor {PATCHING!r}; known: {known_kinds}")
+    if order.trigger not in CHECK_KINDS and order.trigger not in words.WHEN:
+        known_kinds = ", ".join([*words.WHEN, *sorted(CHECK_KINDS)])
+        raise RunbooksError(f"trigger: {order.trigger!r} is no kind of check; known: {known_kinds}")
     digest = statement_digest(order)
     known: OrderRecord | None = OrderRecord.objects.visible_to(scope).filter(digest=digest).first()
     if known is not None:
@@ -864,12 +866,14 @@ def order_run(
     slug: str,
     parameters: Mapping[str, ParameterValue],
     because: str,
+    trigger: str = PATCHING,
     until: datetime | None = None,
     now: datetime,
 ) -> Job:
-    """Queue a run of a runbook on a device under a standing order for ``patching``. Without a ticket of its own.
+    """Queue a run of a runbook on a device under a standing order for ``trigger``. Without a ticket of its own.
 
-    ``until``: the device must have begun it by then; an hour from now at most.
+    ``trigger``: a word of ``trust.words.WHEN``. ``until``: the device must have begun it by then; an hour from now at
+    most.
 
     NoOrderError, saying why, when no standing order in force allows it: then an operator has to sign. The device
     checks the order and counts its runs again, by itself.
@@ -879,12 +883,12 @@ def order_run(
     _require_able(device)
     records = (
         OrderRecord.objects.visible_to(_LOOP)
-        .filter(client=device.client, devices=device, trigger=PATCHING, runbook__slug=slug, state=OrderState.IN_FORCE)
+        .filter(client=device.client, devices=device, trigger=trigger, runbook__slug=slug, state=OrderState.IN_FORCE)
         .select_for_update(of=("self",), no_key=True)
         .select_related("runbook")
         .order_by("-installed_at", "pk")
     )
-    why = f"no standing order lets {slug} run on {device.name} for {PATCHING}"
+    why = f"no standing order lets {slug} run on {device.name} for {trigger}"
     for record in records:
         order, runbook = queries.order_content(record), queries.runbook_content(record.runbook)
         runs = Job.objects.visible_to(_LOOP).filter(order=record, device=device, created_at__gt=now - rules.DAY)
