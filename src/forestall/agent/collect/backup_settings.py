@@ -12,6 +12,7 @@
     environment = { AWS_PROFILE = "backup" }           # optional: for the tool, when the agent reads the repository
     # all of these are optional too, and say what the repository itself cannot:
     paths = ["/srv/www", "/etc"]                       # what it protects
+    exclude = ["*.tmp", "/srv/www/cache/*"]            # what of these is left out on purpose
     databases = ["shop"]                               # databases in it, by name
     pattern = "shop-*.dump"                            # which files of a folder are its backups
     job = "vm/101"                                     # its name in a backup program with names of its own
@@ -24,6 +25,7 @@
     check = ["/usr/local/sbin/shop-answers"]           # run in what was restored: proves the application
     query = "select count(*) > 0 from orders"          # asked of a restored database ...
     expect = "t"                                       # ... and its answer
+    scratch = "/srv/scratch"                           # where restore tests may work, when not in the agent's folder
     [backup.log]                                       # of a `declared` backup: anything that writes a log
     file = "/var/log/tape/*.log"                       # see ``LogRules``
 
@@ -118,6 +120,8 @@ class BackupSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rerun: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """What is left out of ``paths`` on purpose, as patterns of shell kind: ``*.tmp``, ``/srv/www/cache/*``."""
     databases: tuple[str, ...] = ()
     pattern: str = ""
     job: str = ""
@@ -134,6 +138,8 @@ class BackupSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     expect: str = ""
     """The first value of the query's answer as text; empty: any answer will do."""
     log: LogRules | None = None
+    scratch: str = ""
+    """Folder in which restore tests make theirs; empty: one in the agent's own."""
 
     def __post_init__(self) -> None:
         parse_retention(self.retention)
