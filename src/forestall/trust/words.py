@@ -56,6 +56,10 @@ ACTION_WORDS: dict[str, str] = {
         "RESTARTS THE MACHINE if an update asks for it and this says when_needed: {reboot}. Warning: {warn_minutes} "
         "minutes."
     ),
+    "changes.undo": (
+        "Puts back what job {job} changed, as the device's own undo journal has it. Puts nothing back when one of "
+        "these things was changed since."
+    ),
 }
 """One sentence for each action of the agent, with its arguments."""
 

@@ -1,4 +1,4 @@
-"""What an action is given beside its arguments, and the one way in which it fails."""
+"""What an action is given beside its arguments."""
 
 from __future__ import annotations
 
@@ -8,29 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from forestall.agent.act.changes import Changes
+from forestall.agent.act.failure import ActionFailed
 from forestall.agent.collect.host import Host
 from forestall.trust.authorise import Hours
-from forestall.trust.statements import PackageChange, ParameterValue, RiskClass, StepResult
+from forestall.trust.statements import ParameterValue, RiskClass, StepResult
 
-
-class ActionFailed(Exception):  # noqa: N818 - read as a sentence: raise ActionFailed
-    """An action did not reach its end. ``code`` goes into the job's result, ``sentence`` is for people."""
-
-    def __init__(
-        self,
-        code: str,
-        sentence: str,
-        *,
-        output: str = "",
-        changed: Mapping[str, int] | None = None,
-        packages: tuple[PackageChange, ...] | None = None,
-    ) -> None:
-        super().__init__(f"{code}: {sentence}")
-        self.code = code
-        self.sentence = sentence
-        self.output = output
-        self.changed = dict(changed or {})
-        self.packages = packages
+__all__ = ["Action", "ActionFailed", "Context", "Places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +52,19 @@ class Context:
     """Change nothing: only say what would be done. ``programs`` and ``sweep`` hold to it whatever an action does."""
     secrets: set[str] = field(default_factory=set)
     """Values an action has read that must not leave the device: masked in everything it reports."""
+    job_id: str = "by-hand"
+    """Of the run this step belongs to."""
+    step: int = 0
+    """Its number in the runbook, from 0."""
     _deadline: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self._deadline = time.monotonic() + self.timeout_seconds
+
+    @property
+    def changes(self) -> Changes:
+        """The undo journal of this run: files that can be put back are changed through it."""
+        return Changes(self.agent_home, self.job_id, step=self.step, dry_run=self.dry_run)
 
     @property
     def seconds_left(self) -> float:

@@ -28,6 +28,9 @@ MAX_SUMMARY = 1_000
 DRY_RUN = "dry_run"
 """Code of a dry run that came to its end: nothing was changed."""
 
+UNDOABLE = "undoable"
+"""In ``StepResult.changed``: how many changes of the step the undo journal holds."""
+
 
 def execute(
     envelope: bytes,
@@ -66,6 +69,7 @@ def execute(
         places=places or Places(),
         environment=environment or {},
         dry_run=authorised.dry_run,
+        job_id=authorised.job_id,
     )
     steps, code = _run_steps(authorised, host, context)
     result = JobResult(
@@ -96,9 +100,12 @@ def _run_steps(authorised: Authorised, host: Host, context: Context) -> tuple[tu
     """What each step did, and ``done`` or the code of the first that failed."""
     results: list[StepResult] = []
     code = "done"
-    for step in authorised.steps:
-        ctx = replace_fields(context, timeout_seconds=step.timeout_seconds, secrets=set())
+    for number, step in enumerate(authorised.steps):
+        ctx = replace_fields(context, timeout_seconds=step.timeout_seconds, secrets=set(), step=number)
         result, step_code = _run_step(step, host, ctx)
+        undoable = ctx.changes.count(number)
+        if undoable:
+            result = msgspec.structs.replace(result, changed={**result.changed, UNDOABLE: undoable})
         results.append(_presentable(result, ctx.secrets))
         if step_code != "done":
             code = step_code if code == "done" else code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from forestall.agent.act.actions import (
     apt_clean,
     backup_rerun,
+    changes_undo,
     files_delete_older,
     journal_vacuum,
     service_restart,
@@ -41,5 +42,6 @@ _MODULES: tuple[Action, ...] = (
     services_restart_outdated,
     system_reboot,
     system_reboot_when_needed,
+    changes_undo,
 )
 ACTIONS: dict[str, Action] = {module.NAME: module for module in _MODULES}
