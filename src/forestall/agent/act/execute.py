@@ -133,6 +133,7 @@ def _run_step(step: Step, host: Host, ctx: Context) -> tuple[StepResult, str]:
             output=error.output,
             changed=error.changed,
             packages=msgspec.UNSET if error.packages is None else error.packages,
+            proof=msgspec.UNSET if error.proof is None else error.proof,
         )
         return failed, error.code
     except Exception as error:
@@ -159,7 +160,14 @@ def _presentable(result: StepResult, secrets: set[str]) -> StepResult:
         return _CONTROL.sub("", redact(text))
 
     output = clean(result.output).encode()[-MAX_OUTPUT:].decode(errors="ignore")
-    return msgspec.structs.replace(result, summary=clean(result.summary)[:MAX_SUMMARY], output=output)
+    proof = result.proof
+    if proof is not msgspec.UNSET:
+        proof = msgspec.structs.replace(
+            proof,
+            detail=clean(proof.detail)[:MAX_SUMMARY],
+            differences=tuple(clean(line)[:MAX_SUMMARY] for line in proof.differences),
+        )
+    return msgspec.structs.replace(result, summary=clean(result.summary)[:MAX_SUMMARY], output=output, proof=proof)
 
 
 def _refuse(envelope: bytes, state: ActState, refusal: Refused, now: datetime) -> JobResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from forestall.trust.proofs import RestoreProof
 from forestall.trust.statements import PackageChange
 
 
@@ -18,6 +19,7 @@ class ActionFailed(Exception):  # noqa: N818 - read as a sentence: raise ActionF
         output: str = "",
         changed: Mapping[str, int] | None = None,
         packages: tuple[PackageChange, ...] | None = None,
+        proof: RestoreProof | None = None,
     ) -> None:
         super().__init__(f"{code}: {sentence}")
         self.code = code
@@ -25,3 +27,5 @@ class ActionFailed(Exception):  # noqa: N818 - read as a sentence: raise ActionF
         self.output = output
         self.changed = dict(changed or {})
         self.packages = packages
+        self.proof = proof
+        """Of a backup that was tried and found wanting."""
