@@ -18,7 +18,7 @@ import signal
 import sqlite3
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -100,6 +100,7 @@ class Agent:
         start_collection: Callable[[Sequence[str], dict[str, bytes]], Child],
         start_jobs: Callable[[Sequence[bytes], Sequence[bytes], Sequence[bytes]], Child],
         chance: Callable[[], float] = random.random,
+        watch: Mapping[str, Callable[[bytes], None]] | None = None,
         spool_again: Callable[[], Spool] | None = None,
     ) -> None:
         self._link = link
@@ -110,6 +111,8 @@ class Agent:
         self._start_collection = start_collection
         self._start_jobs = start_jobs
         self._chance = chance
+        self._watch = watch or {}
+        """Who else hears of a document that has changed, by its name."""
         self._spool_again = spool_again
         self._deliveries = jobs.Deliveries(clock)
         # Each device has its own second of the minute, so that a fleet does not call all at once.
@@ -266,6 +269,8 @@ class Agent:
             return
         if found.report:
             self._reports.append(found)
+            if found.name in self._watch:
+                self._watch[found.name](found.report)
             return
         said = self._link.spool.facts_said().get(found.name)
         if said is None or said[0] != found.digest:
@@ -511,6 +516,7 @@ def lock_take(home: AgentHome) -> int:
 
 def make(home: AgentHome, *, limits: Limits, clock: Clock) -> Agent:
     """The agent of an enrolled device with all its parts. AgentError when something is missing or damaged."""
+    from forestall.agent.collect import plugin_memory
     from forestall.agent.collect.host import LocalHost
     from forestall.agent.collect.registry import COLLECTORS
     from forestall.agent.collect.samples import SampleReader
@@ -555,7 +561,7 @@ def make(home: AgentHome, *, limits: Limits, clock: Clock) -> Agent:
     return Agent(
         device_id=enrolment.device_id,
         link=link,
-        sampler=SampleReader(),
+        sampler=SampleReader(plugins=plugin_memory.MEMORY.samples),
         plan=facts.FactsPlan(collectors=COLLECTORS, host=host, clock=clock),
         clock=clock,
         limits=limits,
@@ -563,6 +569,7 @@ def make(home: AgentHome, *, limits: Limits, clock: Clock) -> Agent:
         start_jobs=lambda documents, commands, settled: jobs.act_apart(
             home, vault, documents=documents, jobs=commands, settled=settled, held=link.held, say=say
         ),
+        watch={"plugins": plugin_memory.MEMORY.take},
         spool_again=spool_again,
     )
 

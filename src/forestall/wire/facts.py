@@ -699,6 +699,10 @@ class PluginRun(Item, frozen=True, kw_only=True):
     seconds: float = 0.0
     trouble: str = ""
     """Why there is no answer: ``not found``, ``not done within 30 s``."""
+    every_seconds: int = 300
+    """How often it is run: what is much older is no answer any more."""
+    warn_words: tuple[str, ...] = ()
+    """An answer of 0 with one of these words in its text is a warning: the owner says so on the device."""
 
 
 class Plugins(Document, frozen=True, kw_only=True, tag="plugins"):

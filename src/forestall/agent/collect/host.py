@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 DEFAULT_TIMEOUT_SECONDS = 20.0
 MAX_TEXT_BYTES = 32 * 1024 * 1024
@@ -122,8 +122,12 @@ class Host(Protocol):
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> CommandResult:
-        """Run a program to its end. ProgramMissing, Denied, or TimedOut (the program is ended then)."""
+        """Run a program to its end. ProgramMissing, Denied, or TimedOut (the program is ended then).
+
+        ``most_bytes``: keep so much of each output and throw the rest away; None: all of it.
+        """
 
     def read_bytes(self, path: str, *, offset: int = 0, limit: int = MAX_TEXT_BYTES) -> bytes:
         """At most ``limit`` bytes of a file, from ``offset``. FileMissing, Denied, Unreadable."""
@@ -142,6 +146,12 @@ class Host(Protocol):
 
     def status(self, path: str) -> PathStatus:
         """FileMissing, Denied, Unreadable."""
+
+    def keep(self, path: str, data: bytes) -> None:
+        """Replace a small file of the agent's own, by which a collector remembers. Denied, Unreadable.
+
+        The one thing that a collector writes; where the file's folder is not there, nothing is kept.
+        """
 
     def space(self, path: str) -> Space:
         """Space of the file system mounted at ``path``."""
@@ -189,6 +199,7 @@ class LocalHost:
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> CommandResult:
         import signal
         import subprocess
@@ -222,7 +233,10 @@ class LocalHost:
             raise Unreadable(argv[0], f"cannot be run: {error.strerror}") from error
         with process:
             try:
-                stdout, stderr = process.communicate(timeout=timeout)
+                if most_bytes is None:
+                    stdout, stderr = process.communicate(timeout=timeout)
+                else:
+                    stdout, stderr = _communicate_within(process, timeout=timeout, most=most_bytes)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
@@ -284,6 +298,17 @@ class LocalHost:
             is_dir=stat.S_ISDIR(found.st_mode),
             is_file=stat.S_ISREG(found.st_mode),
         )
+
+    def keep(self, path: str, data: bytes) -> None:
+        if not os.path.isdir(os.path.dirname(path)):  # noqa: PTH112, PTH120 - as the rest of this module
+            return
+        beside = f"{path}.{os.getpid()}.new"
+        try:
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+            os.replace(beside, path)  # noqa: PTH105
+        except OSError as error:
+            raise self._error(path, error) from None
 
     def space(self, path: str) -> Space:
         try:
@@ -396,3 +421,28 @@ class LocalHost:
         if isinstance(error, PermissionError):
             return Denied(path, is_root=self.is_root)
         return Unreadable(path, f"cannot be read: {error.strerror}")
+
+
+def _communicate_within(process: Any, *, timeout: float, most: int) -> tuple[bytes, bytes]:
+    """As ``communicate``, keeping ``most`` bytes of each output: the rest is read and thrown away."""
+    import selectors
+    import subprocess
+    import time
+
+    deadline = time.monotonic() + timeout
+    kept: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as waiting:
+        for pipe in kept:
+            waiting.register(pipe, selectors.EVENT_READ)
+        while waiting.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            for key, _ in waiting.select(left):
+                part = os.read(key.fd, _PIECE_BYTES)
+                if not part:
+                    waiting.unregister(key.fileobj)
+                room = most - len(kept[key.fileobj])
+                kept[key.fileobj] += part[: max(0, room)]
+    process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    return bytes(kept[process.stdout]), bytes(kept[process.stderr])

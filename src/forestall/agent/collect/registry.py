@@ -56,7 +56,7 @@ COLLECTORS: tuple[Collector, ...] = (
     Collector("firewall", "firewall", HOUR, triggers.firewall),
     Collector("hardening", "hardening", DAY, triggers.never),
     Collector("assessments", "assessments", DAY, triggers.never),
-    Collector("plugins", "plugins", 5 * MINUTE, triggers.never),
+    Collector("plugins", "plugins", 5 * MINUTE, triggers.plugins),
     Collector("backups", "backups", 15 * MINUTE, triggers.backups),
     Collector("antivirus", "antivirus", HOUR, triggers.antivirus),
     Collector("certificates", "certificates", 6 * HOUR, triggers.certificates),

@@ -15,6 +15,7 @@ Series (labels in braces; see ``wire.series``)::
     sockets.tcp_established  sockets.tcp_time_wait  sockets.udp
     temperature.celsius{sensor}
     uptime.seconds
+    plugin.value{label,plugin}                                    once after each run of a monitoring plugin
 
 A volume's space is counted as ``df`` does: ``free_bytes`` is what others than root may still use, and the share used
 is used / (used + that). Rates are NaN at the first reading and after a counter went backwards (a reset or a new
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from forestall.agent.collect.volumes import FIXED_INODES, Mount, data_mounts, parse_mountinfo
 from forestall.wire.series import series_name
@@ -48,9 +49,13 @@ class SampleReader:
     goes back.
     """
 
-    def __init__(self, root: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, root: str = "", clock: Callable[[], float] = time.monotonic,
+        plugins: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:  # fmt: skip
         self._root = root
         self._clock = clock
+        self._plugins = plugins
         self._counters: dict[str, int] = {}
         self._read_at: float | None = None
         self._cpu: tuple[int, ...] | None = None
@@ -80,6 +85,8 @@ class SampleReader:
         self._read_temperatures(samples)
         uptime = self._bytes("/proc/uptime").split()
         samples["uptime.seconds"] = float(uptime[0]) if uptime else NAN
+        if self._plugins is not None:
+            samples.update(self._plugins())
         return tuple(samples), list(samples.values())
 
     def _read_cpu(self, samples: dict[str, float]) -> None:

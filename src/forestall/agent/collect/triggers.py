@@ -93,7 +93,9 @@ def scheduled(host: Host) -> str:
 
 
 def access(host: Host) -> str:
-    files = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/sudoers", "/etc/sudoers.d", "/var/log/lastlog"]
+    # Not /var/log/lastlog: sign-ins are told daily, or each of them would set off a walk over the file systems.
+    files = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/sudoers", "/etc/sudoers.d", "/etc/login.defs"]
+    files += ["/etc/samba/smb.conf", "/etc/exports", "/etc/pam.d/common-password", "/etc/pam.d/system-auth"]
     keys = [*host.glob("/root/.ssh/authorized_keys*"), *host.glob("/home/*/.ssh/authorized_keys*")]
     return _joined(_stamps(host, [*files, *host.glob("/etc/sudoers.d/*"), *keys]))
 
@@ -114,6 +116,12 @@ def backups(host: Host) -> str:
     home = host.environment("FORESTALL_AGENT_HOME") or f"{base}/agent"
     told = (f"{home}/backups.toml", f"{home}/backup-runs.json", "/etc/forestall/backups.toml")
     return _joined(_stamps(host, (*told, f"{base}/server/backup-status.json")))
+
+
+def plugins(host: Host) -> str:
+    base = host.environment("FORESTALL_HOME") or f"{host.environment('HOME') or ''}/.local/share/forestall"
+    home = host.environment("FORESTALL_AGENT_HOME") or f"{base}/agent"
+    return _joined(_stamps(host, (f"{home}/plugins.toml", "/etc/forestall/plugins.toml")))
 
 
 def antivirus(host: Host) -> str:

@@ -189,8 +189,10 @@ class PrivateHost(LocalHost):
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> CommandResult:
-        return super().run(argv, timeout=timeout, environment={**(environment or {}), **self.variables})
+        variables = {**(environment or {}), **self.variables}
+        return super().run(argv, timeout=timeout, environment=variables, most_bytes=most_bytes)
 
     def read_bytes(self, path: str, *, offset: int = 0, limit: int = MAX_TEXT_BYTES) -> bytes:
         return super().read_bytes(self.inside(path), offset=offset, limit=limit)

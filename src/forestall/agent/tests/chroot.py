@@ -111,8 +111,10 @@ class ChrootHost(LocalHost):
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> CommandResult:
-        return super().run(["chroot", self.root, *argv], timeout=timeout, environment=environment)
+        argv = ["chroot", self.root, *argv]
+        return super().run(argv, timeout=timeout, environment=environment, most_bytes=most_bytes)
 
     def read_bytes(self, path: str, *, offset: int = 0, limit: int = MAX_TEXT_BYTES) -> bytes:
         return super().read_bytes(self.inside(path), offset=offset, limit=limit)

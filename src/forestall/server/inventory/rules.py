@@ -18,6 +18,7 @@ from forestall.wire.facts import (
     Document,
     Firewall,
     Network,
+    Plugins,
     Readiness,
     Restarts,
     Scheduled,
@@ -421,6 +422,21 @@ def _readiness(old: Readiness, new: Readiness) -> list[str]:
     return ["runs on battery" if new.on_battery else "runs on mains power"]
 
 
+def _plugins(old: Plugins, new: Plugins) -> list[str]:
+    before, after, added, removed, kept = _sides(old.runs, new.runs, lambda one: one.name)
+    answers: dict[int | None, str] = {None: "no answer", 0: "OK", 1: "a warning", 2: "critical", 3: "unknown"}
+    changed = [
+        f"plugin {name}: {answers.get(after[name].exit_code, 'no answer')}"
+        for name in kept
+        if before[name].exit_code != after[name].exit_code
+    ]
+    return [
+        _listing("plugin", "added", added),
+        _listing("plugin", "removed", removed),
+        *changed[:NAMED_AT_MOST],
+    ]
+
+
 _SUMMARISERS: Mapping[type[Document], Callable[[Any, Any], list[str]]] = {
     System: _system,
     Network: _network,
@@ -435,6 +451,7 @@ _SUMMARISERS: Mapping[type[Document], Callable[[Any, Any], list[str]]] = {
     Access: _access,
     Sshd: _sshd,
     Firewall: _firewall,
+    Plugins: _plugins,
     Backups: _backups,
     Antivirus: _antivirus,
     Certificates: _certificates,

@@ -75,6 +75,7 @@ class RecordedHost:
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> CommandResult:
         self.ran.append((list(argv), dict(environment or {})))
         line = " ".join(argv)
@@ -137,6 +138,10 @@ class RecordedHost:
             is_dir=is_dir,
             is_file=path in self.files,
         )
+
+    def keep(self, path: str, data: bytes) -> None:
+        self._check(path)
+        self.files[path] = data
 
     def space(self, path: str) -> Space:
         if path not in self.spaces:
