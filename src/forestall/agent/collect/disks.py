@@ -1,34 +1,28 @@
 """The ``disks`` document: each disk and what it says of its own health (``smartctl --json``).
 
-Two numbers that always move are rounded, so that the document changes only when there is news: temperature to
-5 °C, hours of operation down to whole days.
+Disks behind a hardware RAID controller are asked through it (``smartctl -d megaraid,3``). Numbers that always move
+are rounded or left out (``smartctl.steady``), so that the document changes only when there is news.
 """
 
 from __future__ import annotations
 
 import json
-from math import isfinite
-from typing import Any
+import re
 
 import msgspec
 
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes, complaint
+from forestall.agent.collect.smartctl import disk_of, steady
 from forestall.wire.facts import Disk, Disks
 
 _NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "drbd", "bcache", "zd")
 """Block devices that are made of others, of memory, or that hold exchangeable media."""
 _PARAVIRTUAL = ("vd", "xvd")
 _VIRTUAL_MAKERS = ("qemu", "vmware", "vbox", "virtual", "msft", "google", "amazon")
-_WEAR_ATTRIBUTES = (
-    "Media_Wearout_Indicator",
-    "Percent_Lifetime_Remain",
-    "SSD_Life_Left",
-    "Percent_Life_Remaining",
-    "Wear_Leveling_Count",
-    "Perc_Rated_Life_Used",
-)
-"""Attributes whose normalised value falls from 100 as the drive wears; first found wins (smartmontools' names)."""
+_BEHIND = re.compile(r"^(?:sat\+)?(?:megaraid|cciss|3ware|aacraid|areca|sssraid),")
+"""smartctl's types of disks that the system itself does not show: a RAID controller has them."""
+_MOST_BEHIND = 64
 
 
 def collect(host: Host) -> Disks:
@@ -48,6 +42,8 @@ def collect(host: Host) -> Disks:
         if health.smart_available is None:
             notes.gap(f"health of {disk.device}", health.unknown_why)
         disks.append(merge(disk, health))
+    if smartctl is not None and host.is_root and any(disk.kind != "virtual" for disk in disks):
+        disks += _behind_controllers(notes)
     return Disks(disks=tuple(disks), sources=notes.sources, gaps=notes.gaps)
 
 
@@ -56,7 +52,7 @@ def merge(identity: Disk, health: Disk) -> Disk:
     changes = {
         field: getattr(health, field)
         for field in Disk.__struct_fields__
-        if getattr(health, field) not in ("", 0, None)
+        if getattr(health, field) not in ("", 0, None, ())
         or isinstance(getattr(health, field), bool)
         or (getattr(health, field) == 0 and getattr(identity, field) is None)
     }
@@ -66,125 +62,29 @@ def merge(identity: Disk, health: Disk) -> Disk:
 
 
 def parse_smartctl(text: str, device: str) -> Disk:
-    """A report of ``smartctl --json --all``. ValueError when it is not one."""
+    """A report of ``smartctl --json --all``, without what moves at every look. ValueError when it is not one."""
     try:
         report = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"smartctl's report on {device} is not JSON: {error}") from None
     if not isinstance(report, dict):
         raise ValueError(f"smartctl's report on {device} is not an object")  # noqa: TRY004 - the text is wrong
-    attributes = _rows(report, "ata_smart_attributes", "table")
-    passed = _truth(_at(report, "smart_status", "passed"))
-    available = _truth(_at(report, "smart_support", "available"))
-    if available is None and passed is not None:
-        available = True
-    return Disk(
-        device=device,
-        model=str(report.get("model_name") or report.get("scsi_model_name") or report.get("product") or ""),
-        serial=str(report.get("serial_number") or ""),
-        size_bytes=_number(_at(report, "user_capacity", "bytes")) or _number(report.get("nvme_total_capacity")) or 0,
-        kind=_kind(report),
-        smart_available=available,
-        smart_passed=passed,
-        temperature_celsius=_temperature(report),
-        power_on_hours=_days(_number(_at(report, "power_on_time", "hours"))),
-        wear_percent=_wear(report, attributes),
-        reallocated_sectors=_first(_raw(attributes, 5), _number(report.get("scsi_grown_defect_list"))),
-        pending_sectors=_first(_raw(attributes, 197), _number(_at(report, "scsi_pending_defects", "count"))),
-        uncorrectable_sectors=_raw(attributes, 198),
-        media_errors=_first(
-            _number(_at(report, "nvme_smart_health_information_log", "media_errors")), _scsi_errors(report)
-        ),
-        unknown_why="" if passed is not None else _why_unknown(report),
-    )
+    return steady(disk_of(report, device))
 
 
-def _at(value: Any, *path: str) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _rows(report: dict[str, Any], *path: str) -> list[dict[str, Any]]:
-    found = _at(report, *path)
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _truth(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _number(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if isinstance(value, int) or isfinite(value) else None
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
-
-
-def _raw(attributes: list[dict[str, Any]], number: int) -> int | None:
-    raw = next((_number(_at(each, "raw", "value")) for each in attributes if each.get("id") == number), None)
-    # Some makers keep further counters in the upper bytes of these: the lower four are the sectors.
-    return None if raw is None else raw & 0xFFFFFFFF
-
-
-def _kind(report: dict[str, Any]) -> str:
-    if _at(report, "device", "protocol") == "NVMe":
-        return "nvme"
-    rate = report.get("rotation_rate")
-    if rate is None:
-        return ""
-    return "ssd" if rate == 0 else "hdd"
-
-
-def _temperature(report: dict[str, Any]) -> float | None:
-    current = _number(_at(report, "temperature", "current"))
-    # Zero or less comes from drives that do not measure it.
-    return 5.0 * round(current / 5) if current is not None and current > 0 else None
-
-
-def _days(hours: int | None) -> int | None:
-    return None if hours is None else hours // 24 * 24
-
-
-def _wear(report: dict[str, Any], attributes: list[dict[str, Any]]) -> float | None:
-    for value in (
-        _at(report, "nvme_smart_health_information_log", "percentage_used"),
-        _at(report, "endurance_used", "current_percent"),
-        report.get("scsi_percentage_used_endurance_indicator"),
-    ):
-        used = _number(value)
-        if used is not None:
-            return float(used)
-    if report.get("rotation_rate") not in (0, None):
-        return None
-    by_name = {str(each.get("name")): each for each in attributes}
-    for name in _WEAR_ATTRIBUTES:
-        left = _number(_at(by_name.get(name), "value"))
-        if left is not None:
-            # Vendors start at 100, some at 200 or 253 for "as new".
-            return float(max(0, 100 - left))
-    return None
-
-
-def _scsi_errors(report: dict[str, Any]) -> int | None:
-    log = report.get("scsi_error_counter_log")
-    if not isinstance(log, dict):
-        return None
-    counts = [_number(_at(log, action, "total_uncorrected_errors")) for action in ("read", "write", "verify")]
-    return sum(count for count in counts if count is not None)
-
-
-def _why_unknown(report: dict[str, Any]) -> str:
-    messages = _rows(report, "smartctl", "messages")
-    said = next((each.get("string") for each in messages if each.get("severity") == "error"), None)
-    if _at(report, "smart_support", "available") is False:
-        return "the disk has no SMART"
-    if _at(report, "smart_support", "enabled") is False:
-        return "SMART is switched off on the disk"
-    return str(said)[:200] if said else "smartctl reports no overall health"
+def parse_scan(text: str) -> list[tuple[str, str]]:
+    """Device and type of every disk behind a RAID controller in ``smartctl --scan --json``; none when it is no JSON."""
+    try:
+        report = json.loads(text)
+    except json.JSONDecodeError:
+        return []
+    devices = report.get("devices") if isinstance(report, dict) else None
+    found = []
+    for each in devices if isinstance(devices, list) else []:
+        name, way = (str(each.get("name")), str(each.get("type"))) if isinstance(each, dict) else ("", "")
+        if _BEHIND.search(way):
+            found.append((name, way))
+    return found
 
 
 def _disk_names(notes: Notes) -> list[str]:
@@ -220,10 +120,24 @@ def _identity(notes: Notes, name: str) -> Disk:
     )
 
 
-def _health(notes: Notes, device: str) -> Disk:
+def _behind_controllers(notes: Notes) -> list[Disk]:
+    result = notes.run(["smartctl", "--scan", "--json"], timeout=30)
+    disks = []
+    for name, way in parse_scan(result.stdout if result else "")[:_MOST_BEHIND]:
+        disk = _health(notes, name, way)
+        number = way.partition("+")[2] or way
+        disk = msgspec.structs.replace(disk, device=f"{name} {number}", behind=number)
+        if disk.smart_available is None:
+            notes.gap(f"health of {disk.device}", disk.unknown_why)
+        disks.append(disk)
+    return disks
+
+
+def _health(notes: Notes, device: str, way: str = "") -> Disk:
+    command = ["smartctl", "--json", "--all", *(["-d", way] if way else []), device]
     try:
-        result = notes.host.run(["smartctl", "--json", "--all", device], timeout=30)
-        notes.used(f"smartctl --json --all {device}")
+        result = notes.host.run(command, timeout=30)
+        notes.used(" ".join(command))
         health = parse_smartctl(result.stdout, device)
     except HostError as error:
         return Disk(device=device, unknown_why=error.why)
