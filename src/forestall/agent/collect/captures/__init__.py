@@ -14,6 +14,8 @@ from importlib import import_module
 from forestall.agent.collect.captures.capture import Capture
 
 MODULES: tuple[str, ...] = (
+    "firewalls",
+    "nagios",
     "smartctl",
 )  # fmt: skip
 """One line a module, by subject."""

@@ -1,40 +1,149 @@
-"""The ``firewall`` document: which tool filters, and what happens to inbound traffic that no rule names."""
+"""The ``firewall`` document: which tool filters, its rules in order, and what happens to traffic that none names.
+
+One module a tool turns its output into rules; nothing here judges them.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
+from msgspec import structs
+
+from forestall.agent.collect.firewall import firewalld, iptables, macos, nft, ufw, windows
+from forestall.agent.collect.firewall.ruleset import MOST_RULES, Inbound, Rules, Ruleset, summary
 from forestall.agent.collect.host import CommandResult, Host
 from forestall.agent.collect.notes import Notes, complaint
 from forestall.agent.collect.processes import find, processes
-from forestall.wire.facts import Firewall
+from forestall.wire.facts import Firewall, FirewallRule
 
-Inbound = Literal["accept", "drop", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ruleset:
-    """What a set of rules does to inbound traffic."""
-
-    active: bool
-    default_inbound: Inbound
-    rules: int
+SOCKETFILTER = "/usr/libexec/ApplicationFirewall/socketfilterfw"
 
 
 def collect(host: Host) -> Firewall:
     notes = Notes(host)
+    if host.find_program("netsh"):
+        return _windows(notes)
+    if host.find_program("socketfilterfw") or host.find_program(SOCKETFILTER):
+        return _macos(notes)
     installed = [name for name in ("ufw", "firewall-cmd", "nft", "iptables-save") if host.find_program(name)]
     for name in installed:
         notes.used(name)
     tool, rules = _ask(notes, installed) if host.is_root else _hints(notes, installed)
+    read = _rules(notes, tool) if host.is_root and rules is not None else Rules()
     return Firewall(
         tool=tool,
         active=rules.active if rules else (None if installed else False),
         default_inbound=rules.default_inbound if rules else ("unknown" if installed else "accept"),
         rules=rules.rules if rules else 0,
+        ruleset=steady(read.rules[:MOST_RULES]),
+        policies=read.policies,
         sources=notes.sources or ("ufw, firewall-cmd, nft and iptables-save: none installed",),
+        gaps=notes.gaps,
+    )
+
+
+def document_of(tool: str, rules: Rules, *, sources: tuple[str, ...] = ()) -> Firewall:
+    """The document that one saved output makes."""
+    told = summary(rules.rules, rules.policies)
+    off = rules.active is False
+    # A list without its defaults (`ufw status numbered`) leaves open what happens to the rest.
+    open_end = rules.active is True and not any(policy.direction == "in" for policy in rules.policies)
+    return Firewall(
+        tool=tool,
+        active=False if off else told.active or open_end or (tool == "macos" and rules.active is True),
+        default_inbound="accept" if off else "unknown" if open_end else told.default_inbound,
+        rules=told.rules,
+        ruleset=rules.rules[:MOST_RULES],
+        policies=rules.policies,
+        sources=sources,
+    )
+
+
+def steady(rules: tuple[FirewallRule, ...]) -> tuple[FirewallRule, ...]:
+    """The rules with their counts rounded down to powers of ten: a document that only counted on is the same one."""
+    return tuple(
+        rule if not rule.packets else structs.replace(rule, packets=10 ** (len(str(rule.packets)) - 1))
+        for rule in rules
+    )
+
+
+def _rules(notes: Notes, tool: str) -> Rules:
+    """The rules of the tool that filters (or is the only one here)."""
+    read = Rules()
+    if tool == "nftables":
+        answer = notes.run(["nft", "-j", "list", "ruleset"])
+        try:
+            read = nft.parse_json(answer.stdout) if answer is not None and answer.exit_code == 0 else read
+        except (ValueError, KeyError):
+            text = notes.run(["nft", "list", "ruleset"])  # an nft without JSON in it
+            read = nft.parse_text(text.stdout) if text is not None else read
+    elif tool == "iptables":
+        found = [
+            iptables.parse_save(answer.stdout, family=family)
+            for program, family in (("iptables-save", ""), ("ip6tables-save", "ip6"))
+            if notes.host.find_program(program) and (answer := notes.run([program, "-c"])) and answer.exit_code == 0
+        ]
+        read = Rules(
+            tuple(rule for one in found for rule in one.rules),
+            tuple(policy for one in found for policy in one.policies),
+            tuple(line for one in found for line in one.odd),
+        )
+    elif tool == "ufw":
+        answer = notes.run(["ufw", "status", "verbose"])
+        read = ufw.parse(answer.stdout) if answer is not None else read
+    elif tool == "firewalld":
+        answer = notes.run(["firewall-cmd", "--list-all-zones"])
+        read = firewalld.parse(answer.stdout) if answer is not None and answer.exit_code == 0 else read
+    _say(notes, read)
+    return read
+
+
+def _say(notes: Notes, read: Rules) -> None:
+    for line in read.odd[:20]:
+        notes.gap(f"firewall rule {line.text[:80]!r}", line.why)
+    if len(read.rules) > MOST_RULES:
+        notes.gap("firewall rules", f"{len(read.rules)} rules; the first {MOST_RULES} are sent")
+
+
+def _windows(notes: Notes) -> Firewall:
+    profiles = _output(notes, ["netsh", "advfirewall", "show", "allprofiles"])
+    listed = _output(notes, ["netsh", "advfirewall", "firewall", "show", "rule", "name=all", "verbose"])
+    read = windows.parse_profiles(profiles.stdout) if profiles else Rules()
+    if listed:
+        rules = windows.parse_rules(listed.stdout)
+        read = replace(read, rules=rules.rules, odd=(*read.odd, *rules.odd))
+    _say(notes, read)
+    return _with_notes(document_of("windows", read), notes, known=profiles is not None)
+
+
+def _macos(notes: Notes) -> Firewall:
+    program = notes.host.find_program("socketfilterfw") or SOCKETFILTER
+    texts = [
+        answer.stdout
+        for option in ("--getglobalstate", "--getblockall", "--listapps")
+        if (answer := _output(notes, [program, option])) is not None
+    ]
+    read = macos.parse_application("\n".join(texts))
+    if read.active is False and (answer := notes.run(["pfctl", "-sr"])) is not None and answer.exit_code == 0:
+        filtered = macos.parse_pf(answer.stdout)
+        if filtered.rules:
+            _say(notes, filtered)
+            return _with_notes(document_of("macos", filtered), notes, known=True)
+    _say(notes, read)
+    return _with_notes(document_of("macos", read), notes, known=bool(texts))
+
+
+def _with_notes(document: Firewall, notes: Notes, *, known: bool) -> Firewall:
+    """The document with what it rests on; when its tool could not be asked, whether it filters is not known."""
+    return Firewall(
+        tool=document.tool,
+        active=document.active if known else None,
+        default_inbound=document.default_inbound if known else "unknown",
+        rules=document.rules,
+        ruleset=document.ruleset,
+        policies=document.policies,
+        sources=notes.sources,
         gaps=notes.gaps,
     )
 
