@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from forestall.cli.check_policies import policy
 from forestall.cli.client import Api
 from forestall.cli.errors import CommandError
 from forestall.cli.show import (
@@ -152,13 +153,16 @@ def devices(*, name: str | None, approve: bool, revoke: str | None, status: str 
     return 0
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--device", help="Only this device (name or id).")
 @click.option("--kind", help="Only this kind, such as disk_space.")
 @click.option("--status", type=click.Choice(WORST_FIRST), help="Only this answer.")
 @as_json_option
-def checks(*, device: str | None, kind: str | None, status: str | None, as_json: bool) -> int:
-    """List checks and their results, worst first."""
+@click.pass_context
+def checks(context: click.Context, *, device: str | None, kind: str | None, status: str | None, as_json: bool) -> int:
+    """List checks and their results, worst first; ``policy`` is by what they are judged and how often."""
+    if context.invoked_subcommand is not None:
+        return 0
     api = Api.connect()
     device_id = find_device(api, device)["id"] if device else None
     found = everything(api, "/checks", device=device_id, kind=kind, status=status)
@@ -182,6 +186,9 @@ def checks(*, device: str | None, kind: str | None, status: str | None, as_json:
         else "No checks: a device is judged from its first check-in on.",
     )
     return 0
+
+
+checks.add_command(policy)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from forestall.server.api.routes import (
     bulk,
     calendar,
     calendar_feed,
+    check_policies,
     checks,
     clients,
     contacts,
@@ -40,7 +41,7 @@ for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance, deployments, patch_policies,
-    rollouts,
+    rollouts, check_policies,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

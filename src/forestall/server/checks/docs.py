@@ -37,7 +37,9 @@ whole document or all of its content cannot be seen any more, nothing is closed:
 that it was accepted.
 
 **Policies** are set for a client, a site or a device; the narrower one wins, setting by setting. A value that cannot
-be is refused, naming the setting and the value.
+be is refused, naming the setting and the value. Every kind has the setting `every_minutes` besides its own: how often
+it is judged at least, in place of the cadence named here. Set them with `forestall checks policy`, or on the page
+*Policies* of Checks.
 
 **A new kind** is a folder in `src/forestall/server/checks/kinds/` with the same files as the others (`__init__.py`
 with its `KIND`, `rule.py`, `texts.py`, `tests/`) and a line in `kinds/__init__.py`. Then make this page anew:

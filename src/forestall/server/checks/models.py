@@ -130,6 +130,39 @@ class PolicyOverride(ScopedModel):
         return f"{self.kind} of {self.device or self.site or self.client}"
 
 
+class PolicyChange(ScopedModel):
+    """A policy that was set, changed or taken back: who, why, and what was before."""
+
+    SCOPE_SITE: ClassVar[str] = "site_id"
+    SCOPE_VIEW: ClassVar[Permission | None] = Permission.DEVICE_VIEW
+
+    kind = models.CharField(max_length=40)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="policy_changes")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, blank=True, related_name="policy_changes")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, null=True, blank=True, related_name="policy_changes")
+    old = models.JSONField(default=dict)
+    """Settings before; empty: none were set here."""
+    new = models.JSONField(default=dict)
+    """Settings after; empty: taken back."""
+    reason = models.TextField(blank=True)
+    by = models.CharField(max_length=150)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["kind", "client", "-at"])]
+
+    @property
+    def where(self) -> str:
+        """The narrowest place it holds for: ``device web-01``."""
+        if self.device is not None:
+            return f"device {self.device.name}"
+        return f"site {self.site.name}" if self.site is not None else f"client {self.client.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.where}"
+
+
 class DeviceSchedule(models.Model):
     """When a device is to be judged again. Claimed by moving ``due_at``, so that several workers may judge."""
 

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from forestall.server.checks.kind import CheckKind
 from forestall.server.checks.kinds import CHECK_KINDS
-from forestall.server.checks.models import Check, CheckChange, PolicyOverride
+from forestall.server.checks.models import Check, CheckChange, PolicyChange, PolicyOverride
 from forestall.server.checks.result import Known, Risk, Series, Status
 from forestall.server.checks.rules import WORST_FIRST, policy_of
 from forestall.server.home import Home, current_home
@@ -98,6 +98,18 @@ def matrix(*, scope: Scope, devices: Collection[UUID] | None = None) -> list[Mat
 def overrides_of(*, scope: Scope, client_id: UUID) -> list[PolicyOverride]:
     """All policies set for a client, its sites and devices."""
     return list(PolicyOverride.objects.visible_to(scope).filter(client_id=client_id))
+
+
+def policy_list(*, scope: Scope) -> QuerySet[PolicyOverride]:
+    """Every policy that was set for a client, site or device in scope."""
+    found: QuerySet[PolicyOverride] = PolicyOverride.objects.visible_to(scope)
+    return found.select_related("client", "site", "device")
+
+
+def policy_changes(*, scope: Scope) -> QuerySet[PolicyChange]:
+    """Who changed which policy and why, newest first."""
+    found: QuerySet[PolicyChange] = PolicyChange.objects.visible_to(scope)
+    return found.select_related("client", "site", "device")
 
 
 def override_values(

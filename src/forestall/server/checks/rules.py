@@ -18,6 +18,11 @@ from forestall.server.checks.result import Status
 WORST_FIRST = (Status.FAIL, Status.WARN, Status.UNKNOWN, Status.STALE, Status.PASS)
 
 
+EVERY_MINUTES = "every_minutes"
+"""A setting of every kind: judged at least this often. Not set: the kind's own cadence."""
+MOST_MINUTES = 31 * 24 * 60
+
+
 class PolicyError(ValueError):
     """A policy that cannot be: the message names the setting and the bad value."""
 
@@ -35,13 +40,15 @@ def kind_of(slug: str) -> CheckKind:
 
 def policy_of(kind: CheckKind, overrides: Sequence[Mapping[str, Any]] = ()) -> Any:
     """The policy of a kind: its defaults, over them each override in turn (widest scope first). PolicyError."""
+    cadence_of(kind, overrides)
     values: dict[str, Any] = {}
     for override in overrides:
         values.update(override)
+    values.pop(EVERY_MINUTES, None)
     known = [field.name for field in fields(kind.policy)]
     for name in values:
         if name not in known:
-            has = ", ".join(known) or "none"
+            has = ", ".join([*known, EVERY_MINUTES])
             raise PolicyError(f"{kind.slug}: {name!r} is no setting of this kind; there are {has}")
     try:
         return msgspec.convert(values, kind.policy)
@@ -54,6 +61,21 @@ def policy_of(kind: CheckKind, overrides: Sequence[Mapping[str, Any]] = ()) -> A
         raise PolicyError(f"{kind.slug}: {text}") from None
     except ValueError as error:
         raise PolicyError(f"{kind.slug}: {error}") from None
+
+
+def cadence_of(kind: CheckKind, overrides: Sequence[Mapping[str, Any]] = ()) -> int:
+    """How often a kind is judged at least, in seconds: its own cadence, or what the narrowest override says."""
+    seconds = kind.cadence_seconds
+    for override in overrides:
+        if EVERY_MINUTES not in override:
+            continue
+        minutes = override[EVERY_MINUTES]
+        if isinstance(minutes, bool) or not isinstance(minutes, int) or not 1 <= minutes <= MOST_MINUTES:
+            raise PolicyError(
+                f"{kind.slug}: {EVERY_MINUTES}: {minutes!r} cannot be: a whole number of minutes, 1 to {MOST_MINUTES:,}"
+            )
+        seconds = 60 * minutes
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,9 +16,16 @@ from forestall.server.checks import queries
 from forestall.server.checks.judging import judge_kind
 from forestall.server.checks.kind import CheckKind
 from forestall.server.checks.kinds import CHECK_KINDS
-from forestall.server.checks.models import GONE, Check, CheckChange, DeviceSchedule, PolicyOverride
+from forestall.server.checks.models import (
+    GONE,
+    Check,
+    CheckChange,
+    DeviceSchedule,
+    PolicyChange,
+    PolicyOverride,
+)
 from forestall.server.checks.result import Known, Result, Status
-from forestall.server.checks.rules import PolicyError, kind_of, policy_of
+from forestall.server.checks.rules import PolicyError, cadence_of, kind_of, policy_of
 from forestall.server.evidence.kinds import EvidenceKind
 from forestall.server.evidence.services import evidence_append
 from forestall.server.inventory.models import Device, DeviceStatus
@@ -167,9 +174,10 @@ def _judge(
         scope=CHECKS, device=device, now=now, kinds=chosen, rows=[row for row in rows if row.gone_at is None]
     )
     for kind in chosen:
-        due_at = now + timedelta(seconds=kind.cadence_seconds)
         own = {row.target: row for row in rows if row.kind == kind.slug}
         values = queries.override_values(overrides, kind=kind, site_id=device.site_id, device_id=device.pk)
+        kind = _at_its_cadence(kind, values)
+        due_at = now + timedelta(seconds=kind.cadence_seconds)
         results = _results(kind, known, values, own, now)
         if now - device.enrolled_at < SETTLING and any(result.status is Status.UNKNOWN for result in results):
             due_at = min(due_at, now + AGAIN_WHILE_SETTLING)
@@ -185,6 +193,14 @@ def _judge(
         schedule.due_at = datetime.fromtimestamp(next_due, UTC)
         schedule.save(update_fields=["kinds", "due_at"])
     return [check for check, _ in (*writing.new, *writing.changed)]
+
+
+def _at_its_cadence(kind: CheckKind, values: Sequence[Mapping[str, Any]]) -> CheckKind:
+    try:
+        seconds = cadence_of(kind, values)
+    except PolicyError:
+        return kind  # the judgement says that the policy is wrong
+    return kind if seconds == kind.cadence_seconds else replace(kind, cadence_seconds=seconds)
 
 
 def _results(
@@ -401,7 +417,8 @@ def policy_set(
         others, kind=chosen, site_id=site.pk if site else None, device_id=device.pk if device else None
     )
     policy_of(chosen, [*wider, values])
-    old = PolicyOverride.objects.visible_to(scope).filter(**place).first()
+    old = PolicyOverride.objects.visible_to(scope).filter(**place).select_for_update().first()
+    before = dict(old.values) if old is not None else {}
     if not values:
         if old is not None:
             old.delete()
@@ -411,6 +428,8 @@ def policy_set(
         override.values, override.reason = dict(values), reason
         override.set_by, override.set_at = scope.who, now
         override.save()
+    if before != dict(values):
+        _policy_changed(place, before, dict(values), reason, scope, now)
     concerned = DeviceSchedule.objects.filter(device__client=owner)
     if site is not None:
         concerned = concerned.filter(device__site=site)
@@ -421,6 +440,55 @@ def policy_set(
         schedule.due_at = now
         schedule.save(update_fields=["kinds", "due_at"])
     return override
+
+
+def _policy_changed(
+    place: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any], reason: str, scope: Scope, now: datetime
+) -> None:
+    """History and evidence, in the transaction of the change."""
+    row = PolicyChange.objects.create(old=before, new=after, reason=reason, by=scope.who, at=now, **place)
+    site, device = place["site"], place["device"]
+    evidence_append(
+        client=place["client"],
+        kind=EvidenceKind.CHECK_POLICY_CHANGED,
+        payload={
+            "change": row.pk, "kind": place["kind"], "where": row.where, "old": before, "new": after, "reason": reason,
+            "by": scope.who,
+        },
+        now=now,
+        device_id=device.pk if device is not None else None,
+        site_id=site.pk if site is not None else None,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def policy_undo(*, change: PolicyChange, scope: Scope, now: datetime, reason: str = "") -> PolicyOverride | None:
+    """Set a policy to what it was before a change; that is a change of its own. PolicyError, NotAllowedError.
+
+    Refused when it was changed again since: whoever undoes an old change would undo the newer ones unseen.
+    """
+    row = PolicyChange.objects.visible_to(scope).select_related("client", "site", "device").get(pk=change.pk)
+    newest = (
+        PolicyChange.objects.visible_to(CHECKS)
+        .filter(kind=row.kind, client=row.client, site=row.site, device=row.device)
+        .order_by("-pk")
+        .first()
+    )
+    if newest is not None and newest.pk != row.pk:
+        raise PolicyError(
+            f"change {row.pk} is not the newest of {row.kind} for {row.where}: undo change {newest.pk} first"
+        )
+    where: dict[str, Any] = (
+        {"device": row.device} if row.device else {"site": row.site} if row.site else {"client": row.client}
+    )
+    return policy_set(
+        kind=row.kind,
+        values=row.old,
+        scope=scope,
+        now=now,
+        reason=reason.strip() or f"Undo of change {row.pk}.",
+        **where,
+    )
 
 
 def levels_for_intake() -> dict[str, list[float]]:

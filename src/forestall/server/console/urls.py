@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, path
 from forestall.server.console.views import (
     account,
     calendars,
+    check_policies,
     checks,
     client_tabs,
     clients,
@@ -81,6 +82,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("clients/<uuid:client_id>/export", moving.client_export, name="client_export"),
     path("clients/<uuid:client_id>/remove", moving.client_remove, name="client_remove"),
     path("checks/", checks.checks, name="checks"),
+    path("checks/policies/", check_policies.check_policies, name="check_policies"),
+    path(
+        "checks/policies/changes/<int:check_policy_change_id>/undo",
+        check_policies.check_policy_undo,
+        name="check_policy_undo",
+    ),
     path("checks/<int:pk>/panel", checks.panel, name="check_panel"),
     path("checks/<int:pk>/accept", checks.accept, name="check_accept"),
     path("clients/", clients.clients, name="clients"),

@@ -23,7 +23,8 @@ from django.test import Client as Browser
 from forestall.server.alerts.routes import route_create
 from forestall.server.calendar.models import CalendarFeed
 from forestall.server.calendar.services import blackout_add, closed_day_add, window_create
-from forestall.server.checks.models import Check
+from forestall.server.checks import services as checking
+from forestall.server.checks.models import Check, PolicyChange
 from forestall.server.checks.result import Risk
 from forestall.server.clients.services import client_add, contact_add, site_add
 from forestall.server.inventory.assets import asset_create
@@ -235,6 +236,15 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
     rule = routing_rule_add(owner=worker, site=site, scope=SYSTEM, now=NOW)
     update = _update(device, canary)
     policy = policy_set(client=client, site=site, scope=SYSTEM, now=NOW)
+    checking.policy_set(
+        kind="disk_space",
+        values={"every_minutes": 30},
+        device=device,
+        scope=SYSTEM,
+        now=NOW,
+        reason=f"because {canary}",
+    )
+    check_policy_change = PolicyChange.objects.visible_to(SYSTEM).get(device=device)
     decision = update_decide(
         client=client, device=device, decision="exclude", name=update.name, reason=f"because {canary}", scope=SYSTEM,
         now=NOW,
@@ -264,6 +274,7 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "asset_id": Thing(asset.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "exception_id": Thing(leave.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "deployment_id": Thing(update.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "check_policy_change_id": Thing(check_policy_change.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "patch_policy_id": Thing(policy.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "update_decision_id": Thing(decision.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "vulnerability_name": Thing(mark.vulnerability, client.pk, site.pk, Permission.DEVICE_VIEW),

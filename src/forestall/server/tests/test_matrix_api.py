@@ -56,6 +56,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "rollout_preview": {"client": "{client_id}"},
     "hold_override": {"client": "{client_id}", "hold": 1, "reason": "because"},
     "patch_policy_set": {"site": "{site_id}"},
+    "check_policy_set": {"device": "{device_id}", "kind": "disk_space", "values": {}, "reason": "because"},
     "update_decide": {"device": "{device_id}", "decision": "approve", "name": "bash"},
     "obligation_rule_set": {
         "client": "{client_id}", "slug": "contract", "reason": "because",

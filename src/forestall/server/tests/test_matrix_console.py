@@ -71,6 +71,12 @@ FORMS: dict[str, dict[str, str]] = {
         "ends_on": "2026-12-25",
         "ends_at": "00:00",
     },
+    "check_policies": {
+        "place": "device:{device_id}",
+        "kind": "disk_space",
+        "set-every_minutes": "5",
+        "reason": "because",
+    },
     "rollout_new": {"client": "{client_id}"},
     "hold_override": {"client": "{client_id}", "hold": "1", "reason": "because"},
     "update_except": {"reason": "because", "instead": "a wall", "until": "2031-01-01"},

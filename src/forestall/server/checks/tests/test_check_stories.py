@@ -344,6 +344,64 @@ def test_a_policy_that_cannot_be_changes_nothing(world):
     assert not PolicyOverride.objects.visible_to(SYSTEM).exists()
 
 
+def test_a_cadence_of_its_own_judges_less_often_and_is_stale_later(world):
+    services.policy_set(
+        kind="cpu", values={"every_minutes": 240}, scope=SYSTEM, now=world.now, client=world.acme, reason="a lab"
+    )
+    world.checks_in(world.web, VOLUMES, cpu=5).judge()
+    assert world.check("cpu").due_at == world.now + timedelta(hours=4)
+    world.after(hours=7).judge()
+    assert world.check("cpu").status != STALE
+    world.after(hours=2).judge()
+    assert world.check("cpu").status == STALE
+    services.policy_set(
+        kind="cpu",
+        values={"every_minutes": 60},
+        scope=SYSTEM,
+        now=world.now,
+        device=world.web,
+        reason="no lab any more",
+    )
+    world.judge()
+    assert world.check("cpu").due_at == world.now + timedelta(hours=1), "the narrower one wins"
+
+
+@pytest.mark.parametrize("minutes", [0, -5, 1.5, "5", True, None, 10**6])
+def test_a_cadence_that_cannot_be_is_refused_by_name(world, minutes):
+    with pytest.raises(PolicyError, match="every_minutes"):
+        services.policy_set(
+            kind="disk_space", values={"every_minutes": minutes}, scope=SYSTEM, now=world.now, client=world.acme
+        )
+
+
+def test_a_policy_has_a_history_with_reasons_and_the_newest_change_can_be_undone(world):
+    for percent, why in ((85, "small volumes"), (88, "smaller still")):
+        services.policy_set(
+            kind="disk_space", values={"fail_percent": percent + 5, "warn_percent": percent}, scope=SYSTEM,
+            now=world.now, site=world.munich, reason=why,
+        )  # fmt: skip
+        world.after(hours=1)
+    second, first = queries.policy_changes(scope=SYSTEM)
+    assert (first.old, first.reason, second.old["warn_percent"], second.reason) == (
+        {},
+        "small volumes",
+        85,
+        "smaller still",
+    )
+    with pytest.raises(PolicyError, match=f"undo change {second.pk} first"):
+        services.policy_undo(change=first, scope=SYSTEM, now=world.now)
+    services.policy_undo(change=second, scope=SYSTEM, now=world.now)
+    (policy,) = queries.policy_list(scope=SYSTEM)
+    assert (policy.values["warn_percent"], policy.reason) == (85, f"Undo of change {second.pk}.")
+    assert evidence.entries(scope=SYSTEM).filter(kind="check_policy:changed").count() == 3
+
+
+def test_setting_the_same_again_is_no_change(world):
+    for _ in range(2):
+        services.policy_set(kind="cpu", values={"every_minutes": 5}, scope=SYSTEM, now=world.now, client=world.acme)
+    assert queries.policy_changes(scope=SYSTEM).count() == 1
+
+
 def test_levels_for_intake_hold_every_threshold_and_where_it_is_left():
     levels = services.levels_for_intake()
     assert levels["disk.used_percent"] == [78, 80, 88, 90]
@@ -403,7 +461,9 @@ def test_the_database_holds_the_rules(world):
 def test_unknown_until_the_first_document_and_every_kind_is_judged(world):
     world.judge()
     rows = {row.kind: row.status for row in queries.checks(scope=SYSTEM)}
-    only_where_there_are_any = {slug for slug, kind in CHECK_KINDS.items() if not kind.rests_on and kind.also_reads}
+    only_where_there_are_any = {
+        slug for slug, kind in CHECK_KINDS.items() if kind.also_reads and not kind.rests_on and not kind.metrics
+    }
     assert set(rows) == set(CHECK_KINDS) - only_where_there_are_any
     assert {kind for kind, status in rows.items() if status == PASS} == {"offline", "pending_enrolment"}
     assert set(rows.values()) == {PASS, UNKNOWN}

@@ -99,6 +99,7 @@ def checks(request: PageRequest) -> HttpResponse:
     asked = request.GET.get("check", "")
     chosen = parts.number_typed(asked)
     context = {
+        "actions": SafeString('<a class="button" href="/checks/policies/">Policies</a>'),
         "sentence": _sentence(everything, totals),
         "kinds": [(kind.slug, kind.texts.title, kind.texts.question) for kind in kinds],
         "lines": _lines(shown, cells, [kind.slug for kind in kinds], request, asked),
