@@ -131,7 +131,8 @@ class BackupSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     remote: bool | None = None
     offline: bool | None = None
     immutable: bool | None = None
-    manifest: bool = False
+    manifest: bool = True
+    """Note hashes of ``paths`` at backup time."""
     check: tuple[str, ...] = ()
     """A program and its arguments, run with the restored folder as its working folder; 0 is good."""
     query: str = ""

@@ -86,6 +86,8 @@ class PathStatus:
     uid: int
     is_dir: bool
     is_file: bool
+    gid: int = -1
+    """-1: not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,7 @@ class LocalHost:
             inode=found.st_ino,
             mode=found.st_mode,
             uid=found.st_uid,
+            gid=found.st_gid,
             is_dir=stat.S_ISDIR(found.st_mode),
             is_file=stat.S_ISREG(found.st_mode),
         )

@@ -135,6 +135,7 @@ class RecordedHost:
             inode=1,
             mode=self.modes.get(path, default_mode),
             uid=self.owners.get(path, 0),
+            gid=0,
             is_dir=is_dir,
             is_file=path in self.files,
         )

@@ -14,7 +14,12 @@ import pytest
 
 from forestall.agent.collect import backups
 from forestall.agent.collect.backup_settings import SettingsError, agent_home, load_settings, parse_settings
+from forestall.agent.collect.backups import borg, finding, restic
+from forestall.agent.collect.backups.adapter import Candidate
+from forestall.agent.collect.backups.common import why_unreadable
+from forestall.agent.collect.backups.memory import Remembered
 from forestall.agent.collect.host import CommandResult, LocalHost
+from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.tests.recorded_host import RecordedHost
 
 RUNS = Path(__file__).parents[6] / "shared/data/backup/runs"
@@ -111,28 +116,28 @@ def test_lines_that_others_could_have_written_are_not_followed():
     ],
 )  # fmt: skip
 def test_repositories_are_read_out_of_scripts_units_and_tables(text, expected):
-    assert [(each.tool, each.location, each.password_file) for each in backups.find_in_text(text)] == expected
+    assert [(each.tool, each.location, each.password_file) for each in finding.find_in_text(text)] == expected
 
 
 def test_borgmatic_and_resticprofile_are_understood():
     new = "source_directories:\n    - /home\nrepositories:\n    - path: ssh://u@h/./a\n      label: x\n    - path: /srv/b\nencryption_passcommand: cat /root/pw\n"
     old = "location:\n    source_directories:\n        - /home\n    repositories:\n        - /srv/c\n        - user@host:repo\nretention:\n    keep_daily: 7\n"
-    assert [(each.location, each.password_file) for each in backups.find_in_borgmatic(new)] == [
+    assert [(each.location, each.password_file) for each in finding.find_in_borgmatic(new)] == [
         ("ssh://u@h/./a", "/root/pw"),
         ("/srv/b", "/root/pw"),
     ]
-    assert [each.location for each in backups.find_in_borgmatic(old)] == ["/srv/c", "user@host:repo"]
+    assert [each.location for each in finding.find_in_borgmatic(old)] == ["/srv/c", "user@host:repo"]
     toml = '[default]\nrepository = "local:/backup"\npassword-file = "password.txt"\n[default.backup]\nsource = ["/"]\n'
-    (found,) = backups.find_in_resticprofile(toml, "/etc/resticprofile")
+    (found,) = finding.find_in_resticprofile(toml, "/etc/resticprofile")
     assert (found.path, found.password_file) == ("/backup", "/etc/resticprofile/password.txt")
 
 
 def test_one_repository_named_twice_is_one_and_names_stay_unique():
-    found = backups.unique(
+    found = finding.unique(
         [
-            backups.Candidate("restic", "/srv/r/", name="nightly", told=True),
-            backups.Candidate("restic", "local:/srv/r", password_file="/root/pw"),
-            backups.Candidate("borg", "/mnt/nightly"),
+            Candidate("restic", "/srv/r/", name="nightly", told=True),
+            Candidate("restic", "local:/srv/r", password_file="/root/pw"),
+            Candidate("borg", "/mnt/nightly"),
         ]
     )
     assert [(each.name, each.password_file) for each in found] == [("nightly", "/root/pw"), ("nightly-2", "")]
@@ -187,17 +192,17 @@ def test_the_agents_folder_follows_the_environment():
 
 @pytest.mark.skipif(not RUNS.is_dir(), reason="the recorded runs are not here")
 def test_recorded_outputs_are_understood():
-    content = backups.parse_restic_snapshots((RUNS / "restic_snapshots.out").read_text())
-    assert (content.count, content.newest_at) == (3, datetime(2026, 11, 23, 17, 18, 33, 743114, tzinfo=UTC))
-    content = backups.parse_borg_list((RUNS / "borg_list.out").read_text())
-    assert (content.count, content.newest_at) == (3, datetime(2026, 11, 23, 17, 20, 18, tzinfo=UTC))
+    kept = restic.parse_snapshots((RUNS / "restic_snapshots.out").read_text()).history
+    assert (len(kept), kept[0].at) == (3, datetime(2026, 11, 23, 17, 18, 33, 743114, tzinfo=UTC))
+    kept = borg.parse_list((RUNS / "borg_list.out").read_text())
+    assert (len(kept), kept[0].at) == (3, datetime(2026, 11, 23, 17, 20, 18, tzinfo=UTC))
     for name, why in {
         "restic_wrong_password": "the password is wrong",
         "borg_wrong_passphrase": "the password is wrong",
         "borg_no_repo": "no repository there",
     }.items():
         result = CommandResult("", (RUNS / f"{name}.err").read_text(), 1)
-        assert backups.why_unreadable(result) == why
+        assert why_unreadable(result) == why
 
 
 def run(*argv, **environment):
@@ -260,8 +265,8 @@ def test_a_real_borg_repository(tmp_path, monkeypatch):
 
     password.write_text("wrong")
     assert only(backups.collect(LocalHost()), "real").unknown_why == "the password is wrong"
-    tool_only = backups.Candidate("borg", str(repository), name="bare")
-    assert backups._content(backups.Notes(LocalHost()), tool_only).unknown_why == "password needed"
+    tool_only = Candidate("borg", str(repository), name="bare")
+    assert borg.read(Notes(LocalHost()), tool_only, Remembered())[0].unknown_why == "password needed"
 
 
 def own_backup(status, **recorded):

@@ -1,0 +1,70 @@
+"""What several adapters share: times, complaints, whose lock it is."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from forestall.agent.collect.host import CommandResult, HostError
+from forestall.agent.collect.notes import Notes, complaint
+from forestall.agent.collect.redaction import redact
+
+
+def time_read(text: str) -> datetime:
+    """ISO 8601 in UTC; without a zone it is taken as UTC. ValueError when it is not that."""
+    # restic prints nanoseconds, fromisoformat takes any fraction from Python 3.11 on but cuts to microseconds.
+    at = datetime.fromisoformat(text)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def time_of(seconds: float) -> datetime:
+    """Seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def stamp(nanoseconds: int) -> datetime:
+    """A file's time, in whole seconds."""
+    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
+
+
+def whole(value: Any) -> int | None:
+    """A JSON number as an integer; None for what is none."""
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_WHY = (
+    (r"wrong password|passphrase supplied in .* is incorrect|PassphraseWrong", "the password is wrong"),
+    (
+        r"empty password|no password|Unable to get passphrase|passphrase.*(needed|not supplied)|GetPassWarning",
+        "password needed",
+    ),
+    (
+        r"does not exist|unable to open config file|Is there a repository|is not a valid repository",
+        "no repository there",
+    ),
+    (r"[Pp]ermission denied", "not readable with the agent's rights"),
+    (r"lock|Lock", "locked by another program"),
+)
+
+
+def why_unreadable(result: CommandResult) -> str:
+    """In a few words, why restic or borg could not read a repository."""
+    said = f"{result.stderr}\n{result.stdout}"
+    for pattern, why in _WHY:
+        if re.search(pattern, said):
+            return why
+    return redact(complaint(result))
+
+
+def is_gone(notes: Notes, *, hostname: str, pid: int, program: str) -> bool | None:
+    """Whether the process that made a lock is gone. None: it is another machine's, or cannot be told."""
+    own = notes.value("/proc/sys/kernel/hostname")
+    if not own or own.partition(".")[0] != hostname.partition(".")[0]:
+        return None
+    try:
+        name = notes.host.read_text(f"/proc/{pid}/comm").strip()
+    except HostError as error:
+        return True if "does not exist" in error.why else None
+    # A number is given again: another program has it now.
+    return not name.startswith((program, "python"))
