@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from forestall.server.access.services import reviews_tick
 from forestall.server.alerts.services import alerts_tick, notifications_send
 from forestall.server.api.once import answers_forget
 from forestall.server.backup.schedule import backup_tick
@@ -20,6 +21,7 @@ from forestall.server.patching.installing import deployments_deploy
 from forestall.server.patching.obligation_services import obligations_refresh
 from forestall.server.patching.rollouts import rollouts_tick
 from forestall.server.patching.services import deployments_tick
+from forestall.server.recovery.services import recovery_tick, restore_tests_schedule
 from forestall.server.runbooks.services import jobs_expire, orders_consider_waiting
 from forestall.server.tickets.mail import client_mails_send
 from forestall.server.tickets.services import tickets_tick
@@ -67,6 +69,9 @@ SCHEDULE: tuple[Line, ...] = (
     Line("follow deployments", 15, lambda c, now: deployments_tick(now=now)),
     Line("follow rollouts", 30, lambda c, now: rollouts_tick(now=now)),
     Line("keep the clocks of obligations", 300, lambda c, now: obligations_refresh(now=now)),
+    Line("test restores in open windows", 60, lambda c, now: restore_tests_schedule(now=now)),
+    Line("follow protected systems", 300, lambda c, now: recovery_tick(now=now)),
+    Line("begin access reviews and remind of them", 300, lambda c, now: reviews_tick(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
     Line("forget what was told and answered long ago", 3600, forget),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from forestall.server.access import services as access
 from forestall.server.alerts import services as alerts
 from forestall.server.checks import services as checks
 from forestall.server.outbox.events import Event
@@ -17,6 +18,7 @@ from forestall.server.outbox.models import OutboxEvent
 from forestall.server.outbox.services import Handler
 from forestall.server.patching import rollouts
 from forestall.server.patching import services as patching
+from forestall.server.recovery import services as recovery
 from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
 from forestall.server.tickets import services as tickets
@@ -93,6 +95,18 @@ def rollout_follows_the_check(event: OutboxEvent, now: datetime) -> None:
     rollouts.rollout_follow_check(change_id=event.subject, now=now)
 
 
+def backups_are_followed(event: OutboxEvent, now: datetime) -> None:
+    recovery.backups_follow_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
+
+
+def proofs_follow_the_run(event: OutboxEvent, now: datetime) -> None:
+    recovery.proofs_follow_job_by_id(job_id=event.subject, now=now)
+
+
+def access_is_compared(event: OutboxEvent, now: datetime) -> None:
+    access.device_follow_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
+
+
 def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
     webhooks.event_tell(event, now)
 
@@ -103,7 +117,9 @@ LOOP: Mapping[Event, tuple[Handler, ...]] = {
     Event.FACTS_CHANGED: (
         judge_what_rests_on_the_documents,
         deployments_follow_the_scan,
+        access_is_compared,
         software_is_matched_with_advisories,
+        backups_are_followed,
     ),
     Event.SAMPLES_CROSSED: (judge_what_rests_on_the_samples,),
     Event.CHECK_CHANGED: (
@@ -117,6 +133,7 @@ LOOP: Mapping[Event, tuple[Handler, ...]] = {
         result_is_verified_by_a_fresh_check,
         deployments_follow_the_run,
         rollout_follows_the_run,
+        proofs_follow_the_run,
     ),
     Event.TICKET_RESOLVED: (service_report_is_made,),
     Event.WINDOW_PROPOSED: (approvers_are_told_of_the_window,),
