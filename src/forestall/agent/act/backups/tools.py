@@ -1,0 +1,28 @@
+"""The tools whose backups can be proven, one module each."""
+
+from __future__ import annotations
+
+from forestall.agent.act.backups import borg, restic, tar, tree
+from forestall.agent.act.backups.trial import Kit
+from forestall.agent.act.context import ActionFailed
+from forestall.agent.collect.backup_settings import BackupSetting
+
+KITS: dict[str, Kit] = {
+    "restic": restic.KIT,
+    "borg": borg.KIT,
+    "tar": tar.KIT,
+    "rsync": tree.RSYNC,
+    "rsnapshot": tree.RSNAPSHOT,
+    "btrfs": tree.BTRFS,
+}
+
+
+def kit_of(backup: BackupSetting) -> Kit:
+    """ActionFailed ``tool_unknown`` when backups of this tool cannot be restored here."""
+    kit = KITS.get(backup.tool)
+    if kit is None:
+        raise ActionFailed(
+            "tool_unknown",
+            f"backups of {backup.tool} cannot be restored by this agent ({', '.join(KITS)}); attest a manual test",
+        )
+    return kit
