@@ -110,6 +110,33 @@ def firewall(host: Host) -> str:
     return _joined(_stamps(host, files), [_value(host, "/proc/net/ip_tables_names")])
 
 
+def hardening(host: Host) -> str:
+    files = ["/etc/sysctl.conf", "/etc/sysctl.d", "/etc/modprobe.d", "/etc/login.defs", "/etc/security/limits.conf"]
+    files += [
+        "/etc/passwd",
+        "/etc/shadow",
+        "/etc/gshadow",
+        "/etc/group",
+        "/etc/ssh/sshd_config",
+        "/etc/ssl/openssl.cnf",
+    ]
+    files += [
+        "/etc/issue",
+        "/etc/issue.net",
+        "/etc/motd",
+        "/etc/pam.d/su",
+        "/etc/systemd/journald.conf",
+        "/etc/crontab",
+    ]
+    files += [*host.glob("/etc/sysctl.d/*.conf"), *host.glob("/etc/modprobe.d/*.conf")]
+    values = ("net/ipv4/ip_forward", "kernel/randomize_va_space", "net/ipv4/conf/all/accept_redirects")
+    return _joined(_stamps(host, files), [_value(host, f"/proc/sys/{name}") for name in values])
+
+
+def assessments(host: Host) -> str:
+    return _joined(_stamps(host, ["/var/log/lynis-report.dat", *host.glob("/var/log/openscap/*.xml")]))
+
+
 def backups(host: Host) -> str:
     # The same folder as backup_settings.agent_home, which is not imported here: it needs a TOML reader.
     base = host.environment("FORESTALL_HOME") or f"{host.environment('HOME') or ''}/.local/share/forestall"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from forestall.wire.facts import (
     Access,
     Antivirus,
+    Assessments,
     BackupJob,
     BackupRepository,
     Backups,
@@ -17,6 +18,7 @@ from forestall.wire.facts import (
     Disks,
     Document,
     Firewall,
+    Hardening,
     Network,
     Plugins,
     Readiness,
@@ -311,6 +313,27 @@ def _sshd(old: Sshd, new: Sshd) -> list[str]:
     return [running if old.running != new.running else "", _listing("SSH setting", "changed", changed)]
 
 
+def _hardening(old: Hardening, new: Hardening) -> list[str]:
+    before = {(one.area, one.name): one.value for one in old.settings}
+    after = {(one.area, one.name): one.value for one in new.settings}
+    changed = [
+        f"{name} {before.get((area, name), 'not read')} → {after.get((area, name), 'not read')}"
+        for area, name in sorted(before.keys() | after.keys())
+        if before.get((area, name)) != after.get((area, name))
+    ]
+    return [_listing("setting of the system", "changed", changed, plural="settings of the system")]
+
+
+def _assessments(old: Assessments, new: Assessments) -> list[str]:
+    before = {(one.tool, one.profile): one.at for one in old.assessments}
+    fresh = [
+        f"{one.tool}{f' {one.score:g} of 100' if one.score is not None else ''}"
+        for one in new.assessments
+        if before.get((one.tool, one.profile)) != one.at or (one.tool, one.profile) not in before
+    ]
+    return [_listing("audit", "by another tool", fresh)]
+
+
 def _firewall(old: Firewall, new: Firewall) -> list[str]:
     return [
         f"firewall {'on' if new.active else 'off'}" if old.active != new.active and new.active is not None else "",
@@ -451,6 +474,8 @@ _SUMMARISERS: Mapping[type[Document], Callable[[Any, Any], list[str]]] = {
     Access: _access,
     Sshd: _sshd,
     Firewall: _firewall,
+    Hardening: _hardening,
+    Assessments: _assessments,
     Plugins: _plugins,
     Backups: _backups,
     Antivirus: _antivirus,

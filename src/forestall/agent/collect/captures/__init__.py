@@ -15,6 +15,7 @@ from forestall.agent.collect.captures.capture import Capture
 
 MODULES: tuple[str, ...] = (
     "firewalls",
+    "hardening",
     "nagios",
     "smartctl",
 )  # fmt: skip
