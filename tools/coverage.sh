@@ -8,6 +8,7 @@ judged+=',src/forestall/server/people/scope.py,src/forestall/server/people/roles
 tests=(
   src/forestall/trust src/forestall/ledger src/forestall/verify
   src/forestall/agent/act/tests/test_act_authority.py src/forestall/agent/act/tests/test_act_execute.py
+  src/forestall/agent/act/tests/test_multi_step.py
   src/forestall/agent/act/tests/test_takeover_drill.py
   src/forestall/agent/act/tests/test_revocation_interleavings.py
   src/forestall/server/people/tests

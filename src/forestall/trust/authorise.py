@@ -27,6 +27,7 @@ from forestall.trust.statements import (
     OPERATOR_SIGNATURES,
     Invocation,
     Job,
+    Outcome,
     Parameter,
     ParameterValue,
     Revocation,
@@ -37,6 +38,7 @@ from forestall.trust.statements import (
     StandingOrder,
     Statement,
     Step,
+    UndoStep,
     read_statement,
     statement_digest,
 )
@@ -46,6 +48,10 @@ MAX_ORDER_LIFE = timedelta(days=30)
 MAX_TEXT = 4096
 """Most characters of a text parameter."""
 MAX_STEP_SECONDS = 86_400
+MAX_SCRIPT = 65_536
+"""Most characters of an argument that stands in a runbook itself, such as a script."""
+MAX_APPROVAL_WAIT = timedelta(days=7)
+"""How long a run waits for its approval. What it found before it stopped is no basis for longer."""
 MAX_COUNTER_JUMP = 1_000_000
 """Furthest an invocation may move the counter. It is unsigned: whoever holds the server could else use them all up."""
 
@@ -94,6 +100,9 @@ class RefusedBecause(StrEnum):
     VETO_RUNBOOK = "veto_runbook"
     VETO_ACTION = "veto_action"
     VETO_HOURS = "veto_hours"
+    APPROVAL_UNKNOWN = "approval_unknown"
+    APPROVAL_MISMATCH = "approval_mismatch"
+    APPROVAL_EXPIRED = "approval_expired"
     CHECK_FAILED = "check_failed"
     """The check itself broke: fail closed."""
 
@@ -164,6 +173,26 @@ class Veto:
     """Why the policy could not be read. Then nothing runs: what it would have forbidden is not known."""
 
 
+class Suspended(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run that stopped before a step which needs an approval, as the device remembers it."""
+
+    job_id: str
+    runbook: str
+    """Digest."""
+    parameters: dict[str, ParameterValue]
+    step: int
+    """Number of the step that comes next, from 0."""
+    result: str
+    """``result_digest`` of the result that was given."""
+    stopped_at: datetime
+    outcomes: dict[str, tuple[Outcome, ...]] = {}
+    """Name of a step → what became of it."""
+    ran: tuple[int, ...] = ()
+    """Numbers of the steps that were run, skipped ones left out."""
+    code: str = "done"
+    """Or the code of the first step that failed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """What a device knows of itself when a command arrives."""
@@ -183,6 +212,8 @@ class Situation:
     """Key ids of operators whose signatures count no more."""
     runs: Mapping[str, int] = field(default_factory=dict)
     """Digest of a standing order → its runs here in the last 24 hours."""
+    suspended: Mapping[str, Suspended] = field(default_factory=dict)
+    """Id of a job that stopped for an approval → where it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +236,8 @@ class Authorised:
     expires_at: datetime
     dry_run: bool = False
     """Nothing may be changed: only say what would be."""
+    continues: Suspended | None = None
+    """The run that goes on; None: it begins at the first step."""
 
 
 def _refuse(because: RefusedBecause, sentence: str) -> NoReturn:
@@ -363,6 +396,7 @@ def read_revocation(
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_STEP_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _SLUG = re.compile(r"[a-z][a-z0-9-]*")
 _SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9@_.:\\-]{0,199}")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -392,13 +426,36 @@ def require_sound_runbook(runbook: Runbook) -> None:
             require_value(parameter, parameter.default)
     if not runbook.steps:
         unsound("it has no steps")
-    for step in runbook.steps:
-        if not 1 <= step.timeout_seconds <= MAX_STEP_SECONDS:
-            unsound(f"step {step.action!r} has a timeout of {step.timeout_seconds} s")
-        for value in step.arguments.values():
+
+    def require_sound_act(act: Step | UndoStep) -> None:
+        if not 1 <= act.timeout_seconds <= MAX_STEP_SECONDS:
+            unsound(f"step {act.action!r} has a timeout of {act.timeout_seconds} s")
+        for value in act.arguments.values():
+            if isinstance(value, str) and len(value) > MAX_SCRIPT:
+                unsound(f"step {act.action!r} has an argument of {len(value)} characters, at most {MAX_SCRIPT}")
             placeholder = _placeholder(value)
             if placeholder is not None and placeholder not in names:
-                unsound(f"step {step.action!r} uses the parameter {placeholder!r}, which it does not have")
+                unsound(f"step {act.action!r} uses the parameter {placeholder!r}, which it does not have")
+
+    earlier: dict[str, Step] = {}
+    for step in runbook.steps:
+        require_sound_act(step)
+        if step.undo is not msgspec.UNSET:
+            require_sound_act(step.undo)
+        if step.approval is not msgspec.UNSET and (
+            not step.approval.strip() or len(step.approval) > MAX_TEXT or _CONTROL.search(step.approval)
+        ):
+            unsound(f"step {step.action!r} waits for an approval without a line that says of what")
+        if step.when is not msgspec.UNSET:
+            before = earlier.get(step.when.step)
+            if before is None:
+                unsound(f"step {step.action!r} asks for the step {step.when.step!r}, and no earlier one has that name")
+            if step.when.outcome == "failed" and not before.go_on:
+                unsound(f"step {step.action!r} never runs: the run ends when {step.when.step!r} fails (go_on)")
+        if step.name is not msgspec.UNSET:
+            if _STEP_NAME.fullmatch(step.name) is None or step.name in earlier:
+                unsound(f"step {step.name!r} is misnamed or named twice")
+            earlier[step.name] = step
 
 
 def _placeholder(value: ParameterValue) -> str | None:
@@ -499,13 +556,32 @@ def filled_steps(runbook: Runbook, parameters: Mapping[str, ParameterValue]) -> 
     return tuple(
         msgspec.structs.replace(
             step,
-            arguments={
-                name: value if (placeholder := _placeholder(value)) is None else parameters[placeholder]
-                for name, value in step.arguments.items()
-            },
+            arguments=_filled(step.arguments, parameters),
+            undo=step.undo
+            if step.undo is msgspec.UNSET
+            else msgspec.structs.replace(step.undo, arguments=_filled(step.undo.arguments, parameters)),
         )
         for step in runbook.steps
     )
+
+
+def _filled(
+    arguments: Mapping[str, ParameterValue], parameters: Mapping[str, ParameterValue]
+) -> dict[str, ParameterValue]:
+    return {
+        name: value if (placeholder := _placeholder(value)) is None else parameters[placeholder]
+        for name, value in arguments.items()
+    }
+
+
+def acts_of(runbook: Runbook) -> list[Step | UndoStep]:
+    """Everything a runbook may do: its steps, and what undoes them."""
+    return [*runbook.steps, *(step.undo for step in runbook.steps if step.undo is not msgspec.UNSET)]
+
+
+def holds(step: Step, outcomes: Mapping[str, Collection[Outcome]]) -> bool:
+    """Whether a step's condition is met. ``outcomes``: name of an earlier step → what became of it."""
+    return step.when is msgspec.UNSET or step.when.outcome in outcomes.get(step.when.step, ())
 
 
 # --- commands ---------------------------------------------------------------------------------------------------
@@ -546,6 +622,7 @@ def authorise_job(*, root: Root, runbooks: Mapping[str, Runbook], envelope: byte
     runbook = _known_runbook(runbooks, job.runbook, job.risk)
     parameters = complete_parameters(runbook, job.parameters)
     _require_no_veto(situation, runbook)
+    continues = None if job.continues is None else _continued(job, runbook, parameters, situation)
     return Authorised(
         job_id=job.job_id,
         counter=counter,
@@ -557,7 +634,45 @@ def authorise_job(*, root: Root, runbooks: Mapping[str, Runbook], envelope: byte
         signers=counted,
         expires_at=job.expires_at,
         dry_run=job.dry_run,
+        continues=continues,
     )
+
+
+def _continued(job: Job, runbook: Runbook, parameters: Mapping[str, ParameterValue], situation: Situation) -> Suspended:
+    """The stopped run that a job approves. Refused unless it is that very run, exactly as it stopped.
+
+    The device goes by what it remembers itself: the job only names it. A run that went on is remembered no more, so
+    one approval continues one run once.
+    """
+    named = job.continues
+    if named is None or named.job not in situation.suspended:
+        raise Refused(RefusedBecause.APPROVAL_UNKNOWN, f"no run waits here for the approval that job {job.job_id} is")
+    stopped = situation.suspended[named.job]
+
+    def mismatch(what: str) -> NoReturn:
+        _refuse(RefusedBecause.APPROVAL_MISMATCH, f"job {job.job_id} continues {named.job} with another {what}")
+
+    if named.job != stopped.job_id or named.result != stopped.result:
+        mismatch("result than the one it stopped with")
+    if job.runbook != stopped.runbook:
+        mismatch("runbook")
+    # Equal values of another type (True and 1) are told apart.
+    if {name: (type(value), value) for name, value in parameters.items()} != {
+        name: (type(value), value) for name, value in stopped.parameters.items()
+    }:
+        mismatch("parameter")
+    if named.step != stopped.step or not 0 <= stopped.step < len(runbook.steps):
+        mismatch("step than the one it stopped before")
+    if job.dry_run:
+        mismatch("purpose: a dry run continues nothing")
+    # Either way: a clock that was set back by a second must not end a run, one set back by a month must.
+    if abs(situation.now - stopped.stopped_at) > MAX_APPROVAL_WAIT:
+        _refuse(
+            RefusedBecause.APPROVAL_EXPIRED,
+            f"the run {named.job} stopped at {stopped.stopped_at.isoformat()}: an approval is due within "
+            f"{MAX_APPROVAL_WAIT.days} days",
+        )
+    return stopped
 
 
 def authorise_order(
@@ -584,6 +699,8 @@ def authorise_order(
     runbook = _known_runbook(runbooks, order.runbook, order.risk)
     if order.runs_per_day < 1:
         _refuse(RefusedBecause.ORDER_UNSOUND, f"order {order.order_id} allows {order.runs_per_day} runs a day")
+    if order.devices_per_hour is not msgspec.UNSET and order.devices_per_hour < 1:
+        _refuse(RefusedBecause.ORDER_UNSOUND, f"order {order.order_id} allows {order.devices_per_hour} devices an hour")
     known = {parameter.name: parameter for parameter in runbook.parameters}
     for name, values in order.allowed.items():
         if name not in known:
@@ -751,9 +868,9 @@ def _require_no_veto(situation: Situation, runbook: Runbook) -> None:
         _refuse(RefusedBecause.VETO_RISK, f"the customer's policy forbids {runbook.risk}")
     if runbook.slug in veto.forbid_runbooks:
         _refuse(RefusedBecause.VETO_RUNBOOK, f"the customer's policy forbids the runbook {runbook.slug}")
-    for step in runbook.steps:
-        if {step.action, f"{step.action.partition('.')[0]}.*"} & veto.forbid_actions:
-            _refuse(RefusedBecause.VETO_ACTION, f"the customer's policy forbids the action {step.action}")
+    for act in acts_of(runbook):
+        if {act.action, f"{act.action.partition('.')[0]}.*"} & veto.forbid_actions:
+            _refuse(RefusedBecause.VETO_ACTION, f"the customer's policy forbids the action {act.action}")
     if veto.allowed_hours and not any(hours.cover(situation.local) for hours in veto.allowed_hours):
         _refuse(
             RefusedBecause.VETO_HOURS,
@@ -768,12 +885,12 @@ def require_actions(runbook: Runbook, known: Mapping[str, RiskClass]) -> None:
     *observe*, which needs no operator, can never reach an action that changes something.
     """
     ranks: Sequence[RiskClass] = list(RiskClass)
-    for step in runbook.steps:
-        least = known.get(step.action)
+    for act in acts_of(runbook):
+        least = known.get(act.action)
         if least is None:
-            raise Refused(RefusedBecause.ACTION_UNKNOWN, f"this agent has no action {step.action!r}")
+            raise Refused(RefusedBecause.ACTION_UNKNOWN, f"this agent has no action {act.action!r}")
         if ranks.index(runbook.risk) < ranks.index(least):
             _refuse(
                 RefusedBecause.ACTION_ABOVE_RISK,
-                f"{step.action} is {least}, but the runbook {runbook.slug} is signed as {runbook.risk}",
+                f"{act.action} is {least}, but the runbook {runbook.slug} is signed as {runbook.risk}",
             )

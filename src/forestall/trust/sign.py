@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forestall.trust.dsse import sign
@@ -85,8 +86,12 @@ def new_order(
     runs_per_day: int,
     life: timedelta,
     now: datetime,
+    devices_per_hour: int | None = None,
 ) -> StandingOrder:
-    """A standing order for ``runbook``, in force from ``now`` on; not signed yet."""
+    """A standing order for ``runbook``, in force from ``now`` on; not signed yet.
+
+    ``devices_per_hour``: most devices on which it runs in any hour; None: as many as it names.
+    """
     return StandingOrder(
         order_id=str(uuid4()),
         runbook=statement_digest(runbook),
@@ -98,6 +103,7 @@ def new_order(
         not_before=now - CLOCK_TOLERANCE,
         expires_at=now - CLOCK_TOLERANCE + life,
         risk=runbook.risk,
+        devices_per_hour=msgspec.UNSET if devices_per_hour is None else devices_per_hour,
     )
 
 

@@ -97,6 +97,26 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Regular expression the whole of a text value must match."""
 
 
+Outcome = Literal["succeeded", "failed", "skipped", "changed", "unchanged"]
+"""What became of a step, as a later step's condition may ask. ``changed``: it succeeded and counted an effect."""
+
+
+class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition: run only if an earlier step ended so."""
+
+    step: str
+    """Name of an earlier step."""
+    outcome: Outcome
+
+
+class UndoStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An action that undoes a step where the agent's undo journal cannot: it starts again what the step stopped."""
+
+    action: str
+    arguments: dict[str, ParameterValue] = {}
+    timeout_seconds: int = 300
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One built-in action of the agent with its arguments. ``"{name}"`` as a whole argument stands for a parameter."""
 
@@ -106,6 +126,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timeout_seconds: int = 300
     go_on: bool = False
     """Whether the next steps run even when this one fails. The run counts as failed all the same."""
+    # Unset where it is not used: the bytes of runbooks from before these fields stay what they were.
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    """By which conditions of later steps name it."""
+    when: When | msgspec.UnsetType = msgspec.UNSET
+    """Else the step is skipped."""
+    approval: str | msgspec.UnsetType = msgspec.UNSET
+    """Before this step the run stops, until operators sign a job that continues it. What they should look at."""
+    undo: UndoStep | msgspec.UnsetType = msgspec.UNSET
+    """Run when the runbook undoes itself (``undo_on_failure``) after this step was run."""
 
 
 class Runbook(Statement, frozen=True, kw_only=True):
@@ -124,6 +153,19 @@ class Runbook(Statement, frozen=True, kw_only=True):
     """How to undo it, in words; says so plainly when it cannot be undone."""
     collect_after: tuple[str, ...] = ()
     """Facts documents to collect again after the run, so that its effect is judged at once."""
+    undo_on_failure: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether a run that fails puts back by itself what its steps changed."""
+
+
+class Continuation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The approval of a run that stopped: which one, where it goes on, and on the strength of which result."""
+
+    job: str
+    """Id of the job that stopped."""
+    step: int
+    """Number of the step before which it stopped, from 0."""
+    result: str
+    """Digest (``result_digest``) of the result that said so: what the operators saw is what is continued."""
 
 
 class Job(Statement, frozen=True, kw_only=True, omit_defaults=True):
@@ -145,6 +187,8 @@ class Job(Statement, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
     dry_run: bool = False
     """Only say what would be done. It needs the same signatures: it looks where it is told to."""
+    continues: Continuation | None = None
+    """The run that goes on after its approval; None: a run of its own."""
 
 
 class StandingOrder(Statement, frozen=True, kw_only=True):
@@ -167,6 +211,9 @@ class StandingOrder(Statement, frozen=True, kw_only=True):
     expires_at: datetime
     """At most 30 days after ``not_before``."""
     risk: RiskClass
+    devices_per_hour: int | msgspec.UnsetType = msgspec.UNSET
+    """Most devices on which it runs in any hour: the blast radius of a remedy that turns out to be none. The server
+    keeps to it; a device cannot count the others. Unset: as many as there are."""
 
 
 class Invocation(Statement, frozen=True, kw_only=True):
@@ -216,7 +263,9 @@ class JobResult(Statement, frozen=True, kw_only=True):
     job_id: str
     device_id: str
     client_id: str
-    outcome: Literal["succeeded", "failed", "refused"]
+    outcome: Literal["succeeded", "failed", "refused", "awaiting_approval"]
+    """``awaiting_approval``: it stopped before a step that operators have to approve; a job that continues it goes on.
+    """
     code: str
     """``done``, a ``RefusedBecause`` value, or the failing action's error code."""
     detail: str
@@ -253,6 +302,9 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     before this field stay what they were."""
     proof: RestoreProof | msgspec.UnsetType = msgspec.UNSET
     """What the step showed a backup to be worth. Unset where it proves none."""
+    part: Literal["skipped", "approval", "undo"] | msgspec.UnsetType = msgspec.UNSET
+    """Unset for a step that ran. ``skipped``: its condition did not hold. ``approval``: the run stopped before it.
+    ``undo``: not a step of the runbook, but what was put back after one had failed."""
 
 
 class DeviceNotice(Statement, frozen=True, kw_only=True):
@@ -291,6 +343,11 @@ def statement_bytes(statement: Statement) -> bytes:
 def statement_digest(statement: Statement) -> str:
     """The statement's name: SHA-256 of its canonical JSON, in hex."""
     return hashlib.sha256(statement_bytes(statement)).hexdigest()
+
+
+def result_digest(result: JobResult) -> str:
+    """The name of what a result says, whichever checkpoint it was signed with."""
+    return statement_digest(msgspec.structs.replace(result, checkpoint=None))
 
 
 def read_statement(body: bytes, kind: type[S]) -> S:

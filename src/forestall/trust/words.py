@@ -10,14 +10,19 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from forestall.trust.authorise import complete_parameters, takes_any
 from forestall.trust.statements import (
+    Continuation,
     Invocation,
     Job,
+    Outcome,
     ParameterValue,
     Runbook,
     StandingOrder,
     Step,
+    UndoStep,
     statement_digest,
 )
 
@@ -60,8 +65,21 @@ ACTION_WORDS: dict[str, str] = {
         "Puts back what job {job} changed, as the device's own undo journal has it. Puts nothing back when one of "
         "these things was changed since."
     ),
+    "service.stop": "Stops the service {service}; keeps it from starting with the machine: {disable}.",
+    "service.start": "Starts the service {service}; lets it start with the machine from now on: {enable}.",
+    "logs.rotate": "Rotates logs now, as the machine's own logrotate settings say, of: {name} (nothing named: all).",
+    "diagnostics.collect": (
+        "Looks at {about} with the machine's own programs and reports what they say; changes nothing."
+    ),
+    "script.run": (
+        "Runs a script of your own with {interpreter} as the user {run_as}; the runbook's parameters are in its "
+        "environment as FORESTALL_<NAME>:{script}"
+    ),
 }
 """One sentence for each action of the agent, with its arguments."""
+
+SCRIPTS = frozenset({("script.run", "script")})
+"""Arguments of several lines: shown whole, one line below the other."""
 
 PATCHING = "patching"
 """Trigger of an order that no check runs, but a patch policy in maintenance windows."""
@@ -102,14 +120,34 @@ def describe(
     if isinstance(statement, Job) and statement.dry_run:
         lines.append("A DRY RUN: it only says what it would do, and changes nothing. Without that, it would do this:")
     lines += [f"On {_device(device, names)}" for device in devices]
+    if isinstance(statement, Job) and statement.continues is not None:
+        lines += _continuation_lines(statement.continues, runbook)
     lines += step_words(runbook, complete_parameters(runbook, statement.parameters))
-    lines.append(harmless(runbook.undo))
+    lines += _undo_lines(runbook)
     if isinstance(statement, Invocation):
         lines.append(f"Because: {harmless(statement.because)}")
     else:
         lines += [f"Because: {harmless(statement.reason)}", f"Valid from {_at(statement.not_before)}"]
     lines.append(f"Valid until {_at(statement.expires_at)}")
     return lines
+
+
+def _undo_lines(runbook: Runbook) -> list[str]:
+    own = (
+        ["When a step fails, it puts back by itself what its steps changed."] if runbook.undo_on_failure is True else []
+    )
+    return [*own, harmless(runbook.undo)]
+
+
+def _continuation_lines(continued: Continuation, runbook: Runbook) -> list[str]:
+    step = runbook.steps[continued.step] if 0 <= continued.step < len(runbook.steps) else None
+    if step is None or step.approval is msgspec.UNSET:
+        raise ValueError(f"the runbook {runbook.slug} waits for no approval before step {continued.step + 1}")
+    return [
+        f"APPROVES what job {harmless(continued.job)} waits for: {harmless(step.approval)}",
+        f"It rests on the result {harmless(continued.result[:16])}. The steps before step {continued.step + 1} have "
+        "run and do not run again:",
+    ]
 
 
 def _order_lines(order: StandingOrder, runbook: Runbook, names: Mapping[str, str]) -> list[str]:
@@ -135,25 +173,56 @@ def _order_lines(order: StandingOrder, runbook: Runbook, names: Mapping[str, str
     return [
         WHEN.get(order.trigger, f"Whenever the check {harmless(order.trigger)} fails") + ", without asking anyone",
         f"At most {order.runs_per_day} times a day on each device",
+        *(
+            ()
+            if order.devices_per_hour is msgspec.UNSET
+            else (f"On at most {order.devices_per_hour} devices in any hour; the server keeps to that",)
+        ),
         *(f"On {_device(device, names)}" for device in order.devices),
         *step_words(runbook, values),
         *(f"where {choice}" for choice in choices),
-        harmless(runbook.undo),
+        *_undo_lines(runbook),
         f"Valid from {_at(order.not_before)}",
         f"Valid until {_at(order.expires_at)}",
     ]
 
 
 def step_words(runbook: Runbook, values: Mapping[str, ParameterValue]) -> list[str]:
-    """One sentence a step, with the parameters' values in it."""
+    """One sentence a step, with the parameters' values in it; a script stands below it, line by line."""
     return [_step_words(step, values) for step in runbook.steps]
 
 
+_OUTCOME_WORDS: dict[Outcome, str] = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "skipped": "was skipped",
+    "changed": "changed something",
+    "unchanged": "succeeded and changed nothing",
+}
+
+
 def _step_words(step: Step, values: Mapping[str, ParameterValue]) -> str:
+    words = ""
+    if step.name is not msgspec.UNSET:
+        words += f"[{harmless(step.name)}] "
+    if step.approval is not msgspec.UNSET:
+        words += f"WAITS FOR AN OPERATOR'S APPROVAL ({harmless(step.approval)}), then: "
+    if step.when is not msgspec.UNSET:
+        words += f"Only if {harmless(step.when.step)} {_OUTCOME_WORDS[step.when.outcome]}: "
+    words += _act_words(step, values)
+    if step.undo is not msgspec.UNSET:
+        words += f" Undone by: {_act_words(step.undo, values)}"
+    return words
+
+
+def _act_words(step: Step | UndoStep, values: Mapping[str, ParameterValue]) -> str:
     arguments: dict[str, str] = {}
     for name, value in step.arguments.items():
         if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
             value = values.get(value[1:-1], value)
+        if (step.action, name) in SCRIPTS:
+            arguments[name] = "".join(f"\n    {harmless(line)}" for line in str(value).split("\n")).rstrip()
+            continue
         arguments[name] = _value(value)
     template = ACTION_WORDS.get(step.action)
     if template is not None and set(re.findall(r"\{(\w+)\}", template)) == set(arguments):

@@ -87,6 +87,11 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Changes:
     """The journal of one job, and the only way in which actions change files that can be put back."""
 
+    @staticmethod
+    def name_for(job_id: str) -> str:
+        """The id under which a run's journal is kept: its own, or a digest of one that is no name for a folder."""
+        return job_id if _JOB.fullmatch(job_id) else hashlib.sha256(job_id.encode()).hexdigest()
+
     def __init__(self, home: Path, job_id: str, *, step: int = 0, dry_run: bool = False) -> None:
         if _JOB.fullmatch(job_id) is None:
             raise ActionFailed("argument_wrong", f"job: {job_id!r} is not the id of a job")
@@ -173,6 +178,21 @@ class Changes:
     def count(self, step: int | None = None) -> int:
         """How many changes are noted, of the job or of one of its steps."""
         return sum(step is None or entry.step == step for entry in self.journal().entries)
+
+    def has_any(self) -> bool:
+        """Whether something is kept of this job or of one it continues, or may be: a damaged journal counts."""
+        try:
+            journal = self.journal()
+        except ActionFailed:
+            return True
+        return bool(journal.entries) or bool(journal.continues and self.of(journal.continues).has_any())
+
+    def undoable(self, step: int) -> int:
+        """``count`` of a step for its result: none where the journal is damaged, for then nothing can be undone."""
+        try:
+            return self.count(step)
+        except ActionFailed:
+            return 0
 
     def content(self, state: FileState) -> bytes:
         """The former content of a file. ActionFailed when it is not what was kept."""

@@ -30,6 +30,8 @@ class Places:
     journals: tuple[str, ...] = ("/var/log/journal", "/run/log/journal")
     cache: str = "/var/cache"
     init_scripts: str = "/etc/init.d"
+    logrotate: str = "/etc"
+    """Folder of ``logrotate.conf`` and ``logrotate.d``."""
     systemd: str = "/run/systemd/system"
     """There while systemd is process 1 (sd_booted(3))."""
 
@@ -52,6 +54,8 @@ class Context:
     """Change nothing: only say what would be done. ``programs`` and ``sweep`` hold to it whatever an action does."""
     secrets: set[str] = field(default_factory=set)
     """Values an action has read that must not leave the device: masked in everything it reports."""
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    """Of the run, complete: what a script finds in its environment."""
     job_id: str = "by-hand"
     """Of the run this step belongs to."""
     step: int = 0

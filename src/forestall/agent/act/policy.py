@@ -29,7 +29,7 @@ POLICY_FILE = "policy.toml"
 LISTS = frozenset({"forbid_risk", "forbid_runbooks", "forbid_actions", "allowed_hours", "delete_below", "reboot_hours"})
 KEYS = LISTS | {"forbid_shells"}
 SHELLS = frozenset({"shell.*", "script.*"})
-"""Families of actions that run what somebody wrote for the occasion. This agent has none yet; the veto comes first."""
+"""Families of actions that run what somebody wrote: scripts in signed runbooks (``script.run``)."""
 NEVER_BELOW = frozenset({"/root", "/run", "/var", "/var/lib", "/home", "/opt", "/srv"})
 """Folders that ``delete_below`` may not name as a whole."""
 NEVER_INSIDE = frozenset(

@@ -16,12 +16,14 @@ from pathlib import Path
 import msgspec
 
 from forestall.agent.act.policy import Policy, read_policy
+from forestall.agent.act.suspended import forget, read_suspended, suspend
 from forestall.agent.config import file_write
 from forestall.trust.authorise import (
     Authorised,
     Refused,
     RefusedBecause,
     Situation,
+    Suspended,
     accept_root,
     accept_roots,
     authorise_command,
@@ -198,6 +200,7 @@ class ActState:
             veto=policy.veto,
             revoked_orders=frozenset(kept.revoked),
             revoked_keys=frozenset(kept.revoked_keys),
+            suspended=read_suspended(self.folder),
             # A run noted in the future (the clock was set back) counts: when in doubt, fewer runs.
             runs={order: sum(now - at < DAY for at in times) for order, times in kept.runs.items()},
         )
@@ -303,6 +306,8 @@ class ActState:
     def begin(self, envelope: bytes, authorised: Authorised, *, now: datetime) -> None:
         """Note that a run begins: from here on this command, and every one before it, never runs (again)."""
         with self._lock:
+            if authorised.continues is not None:
+                forget(self.folder, authorised.continues.job_id)
             runs = {
                 order: [at for at in times if now - at < DAY]
                 for order, times in self._kept.runs.items()
@@ -320,9 +325,11 @@ class ActState:
                 )
             )
 
-    def finish(self, result: JobResult) -> None:
-        """Note what became of the run that was begun."""
+    def finish(self, result: JobResult, *, stopped: Suspended | None = None) -> None:
+        """Note what became of the run that was begun. ``stopped``: where it waits for an approval."""
         with self._lock:
+            if stopped is not None:
+                suspend(self.folder, stopped, now=result.finished_at)
             self._commit(msgspec.structs.replace(self._kept, running=None, waiting=[*self._kept.waiting, result]))
 
     def refuse(self, envelope: bytes, result: JobResult) -> None:

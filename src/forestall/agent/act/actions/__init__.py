@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from forestall.agent.act.actions import (
     apt_clean,
+    backup_prove,
     backup_rerun,
     changes_undo,
+    diagnostics_collect,
     files_delete_older,
     journal_vacuum,
+    logs_rotate,
+    script_run,
     service_restart,
+    service_start,
+    service_stop,
     services_restart_outdated,
     system_reboot,
     system_reboot_when_needed,
@@ -31,6 +37,7 @@ _MODULES: tuple[Action, ...] = (
     temporary_delete_older,
     service_restart,
     backup_rerun,
+    backup_prove,
     updates_check,
     updates_snapshot,
     updates_download,
@@ -43,5 +50,10 @@ _MODULES: tuple[Action, ...] = (
     system_reboot,
     system_reboot_when_needed,
     changes_undo,
+    script_run,
+    service_stop,
+    service_start,
+    logs_rotate,
+    diagnostics_collect,
 )
 ACTIONS: dict[str, Action] = {module.NAME: module for module in _MODULES}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from forestall.agent.act import ActState, execute, sweep
@@ -27,6 +28,7 @@ from forestall.trust.statements import (
     statement_digest,
 )
 
+LIBRARY = Path(__file__).parents[3] / "server" / "runbooks" / "library"
 CLIENT, DEVICE = str(uuid4()), str(uuid4())
 
 
@@ -43,9 +45,11 @@ class Machine:
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.host = LocalHost()
         self.root_key, self.ada, self.catalogue, self.eve = new_key(), new_key(), new_key(), new_key()
+        self.grace = new_key()
+        # The second operator, for what two must sign.
         self.root = new_root(
             root=role_of([self.root_key]),
-            operator=role_of([self.ada]),
+            operator=role_of([self.ada, self.grace]),
             catalogue=role_of([self.catalogue]),
             now=self.now,
         )
@@ -56,6 +60,7 @@ class Machine:
             cache=str(self.temporary.parent / "cache"),
             init_scripts=str(self.temporary.parent / "init.d"),
             systemd=str(self.temporary.parent / "no-systemd"),
+            logrotate=str(self.temporary.parent / "etc"),
         )
         self.state = ActState.create(
             self.folder,
@@ -149,6 +154,17 @@ class Machine:
         runbook = self.runbook(*steps, slug=f"test-{self.counter}", **changes)
         self.know(runbook)
         return self.execute(self.signed(self.job(runbook)))
+
+    def library(self, slug: str) -> Runbook:
+        """A built-in runbook as it is published, known here."""
+        runbook = msgspec.json.decode((LIBRARY / f"{slug}.json").read_bytes(), type=Runbook)
+        self.know(runbook)
+        return runbook
+
+    def run_library(self, slug: str, *, dry_run: bool = False, **parameters):
+        """Run a built-in runbook as a job that Ada signed."""
+        runbook = self.library(slug)
+        return self.execute(self.signed(self.job(runbook, parameters=parameters, dry_run=dry_run)))
 
     def context(self, **changes) -> Context:
         given = {
