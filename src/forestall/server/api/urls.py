@@ -23,6 +23,7 @@ from forestall.server.api.routes import (
     patch_policies,
     people,
     portal,
+    recovery,
     reports,
     roles,
     rollouts,
@@ -41,7 +42,7 @@ for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance, deployments, patch_policies,
-    rollouts, check_policies,
+    rollouts, recovery, check_policies,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

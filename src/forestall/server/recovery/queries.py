@@ -272,11 +272,16 @@ def standing_of(*, scope: Scope, system: ProtectedSystem, now: datetime) -> Stan
 
 def proofs_of(*, scope: Scope, standing: Standing, most: int = 100) -> list[Proof]:
     """The history of proofs of a system: of the backups that cover it, and what was attested of it, newest first."""
-    keys = [one.holding.key for one in standing.judged.covering if one.is_whole]
-    about = Q(system=standing.system)
-    for device, backup in keys:
-        about |= Q(device=device, backup=backup, system=None)
-    return list(proofs(scope=scope).filter(about)[:most])
+    return list(proofs(scope=scope).filter(about(standing))[:most])
+
+
+def about(standing: Standing) -> Q:
+    """Which proofs are about a system: of the backups that cover it, and what was attested of it."""
+    found = Q(system=standing.system)
+    for one in standing.judged.covering:
+        if one.is_whole:
+            found |= Q(device=one.holding.device, backup=one.holding.backup.name, system=None)
+    return found
 
 
 def proofs_counting(*, standing: Standing) -> int:

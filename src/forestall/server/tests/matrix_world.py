@@ -40,6 +40,8 @@ from forestall.server.people.queries import scope_of
 from forestall.server.people.roles import Role
 from forestall.server.people.scope import Permission, Place, Scope
 from forestall.server.people.services import person_create, token_create
+from forestall.server.recovery.models import KnownBackup
+from forestall.server.recovery.services import proof_attest, system_add
 from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
 from forestall.server.runbooks.models import AuthorityProposal
@@ -253,6 +255,16 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         client=client, device_id=device.pk, reason=f"because {canary}", compensating_control=f"a wall {canary}",
         expires_at=NOW + timedelta(days=300), scope=SYSTEM, now=NOW,
     )  # fmt: skip
+    KnownBackup.objects.create(
+        client=client, site=site, device=device, name=f"backup-{canary}", tool="restic", first_seen_at=NOW, seen_at=NOW,
+        state={"name": f"backup-{canary}", "tool": "restic", "protects": ["/"], "last_success_at": NOW.isoformat(),
+               "told": True},
+    )  # fmt: skip
+    system = system_add(device=device, kind="machine", name=f"system {canary}", scope=SYSTEM, now=NOW)
+    proof = proof_attest(
+        system=system, level="whole", ok=True, at=NOW, detail=f"Restored {canary}.", scope=SYSTEM, now=NOW,
+        attachment=(f"protocol-{canary}.txt", f"All of {canary} came back.".encode()),
+    )  # fmt: skip
     asset = asset_create(site=site, values={"name": f"asset-{canary}", "serial": canary}, scope=SYSTEM, now=NOW)
     things = {
         "client_id": Thing(client.pk, client.pk, None, None),
@@ -275,6 +287,8 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "exception_id": Thing(leave.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "deployment_id": Thing(update.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "check_policy_change_id": Thing(check_policy_change.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "protected_system_id": Thing(system.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "proof_id": Thing(proof.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "patch_policy_id": Thing(policy.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "update_decision_id": Thing(decision.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "vulnerability_name": Thing(mark.vulnerability, client.pk, site.pk, Permission.DEVICE_VIEW),

@@ -55,6 +55,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "rollout_start": {"client": "{client_id}"},
     "rollout_preview": {"client": "{client_id}"},
     "hold_override": {"client": "{client_id}", "hold": 1, "reason": "because"},
+    "protected_system_add": {"device": "{device_id}", "kind": "folder", "what": "/srv/another"},
     "patch_policy_set": {"site": "{site_id}"},
     "check_policy_set": {"device": "{device_id}", "kind": "disk_space", "values": {}, "reason": "because"},
     "update_decide": {"device": "{device_id}", "decision": "approve", "name": "bash"},
