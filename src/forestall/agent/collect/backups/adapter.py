@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-
-import msgspec
 
 from forestall.agent.collect.backup_settings import BackupSetting, Tool
 from forestall.agent.collect.backups.memory import Remembered
+from forestall.agent.collect.backups.reading import Reading
 from forestall.agent.collect.notes import Notes
-from forestall.wire.facts import BackupLock, BackupSnapshot, BackupWarning
+from forestall.wire.facts import BackupSnapshot
 
 MOST_HISTORY = 60
 READ_SECONDS = 60.0
@@ -52,35 +50,6 @@ class Candidate:
         return (*self.setting.paths, *databases)
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adapter read; the fields of ``wire.facts.BackupRepository`` that only it can know, under its names."""
-
-    unknown_why: str = ""
-    job: str = ""
-    last_success_at: datetime | None = None
-    snapshots: int | None = None
-    history: tuple[BackupSnapshot, ...] = ()
-    protects: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
-    size_bytes: int | None = None
-    stored_bytes: int | None = None
-    last_run_at: datetime | None = None
-    last_run_ok: bool | None = None
-    last_run_detail: str = ""
-    last_run_seconds: float | None = None
-    last_run_exit_code: int | None = None
-    next_run_at: datetime | None = None
-    chain_ok: bool | None = None
-    chain_detail: str = ""
-    locks: tuple[BackupLock, ...] = ()
-    encrypted: bool | None = None
-    remote: bool | None = None
-    writable: bool | None = None
-    immutable: bool | None = None
-    immutable_detail: str = ""
-    warnings: tuple[BackupWarning, ...] = ()
-
-
 def of_history(history: Sequence[BackupSnapshot]) -> dict[str, object]:
     """The fields that follow from what is kept, newest first."""
     newest = history[0] if history else None
@@ -110,3 +79,6 @@ class Adapter:
     """Several readings: the location holds several jobs, each named by its ``job``."""
     find: Callable[[Notes], Iterator[Candidate]] = nothing
     """Backups that nobody told of."""
+
+
+__all__ = ["MOST_HISTORY", "READ_SECONDS", "Adapter", "Candidate", "Reading", "nothing", "of_history"]

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from forestall.agent.collect.backup_settings import parse_retention
 from forestall.agent.collect.backups import places, traces
 from forestall.agent.collect.backups.adapter import READ_SECONDS, Adapter, Candidate, Reading, of_history
-from forestall.agent.collect.backups.common import is_gone, stamp, time_read, whole, why_unreadable
+from forestall.agent.collect.backups.common import fingerprint, is_gone, stamp, time_read, whole, why_unreadable
 from forestall.agent.collect.backups.finding import why_not_opened
 from forestall.agent.collect.backups.memory import Remembered
 from forestall.agent.collect.host import FileMissing, HostError
@@ -38,7 +38,8 @@ def parse_list(text: str) -> list[BackupSnapshot]:
         )
         for each in archives
     ]
-    return sorted(found, key=lambda each: each.at, reverse=True)
+    found.sort(key=lambda each: each.at)
+    return found[::-1]  # of equal times the later one first
 
 
 def encryption_of(text: str) -> bool | None:
@@ -119,6 +120,15 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
     if why:
         return [Reading(unknown_why=why)]
     place = _place(notes, candidate)
+    now = notes.host.now()
+    mark = ""
+    if candidate.path:
+        # The index gets a new name with every change.
+        files = (candidate.password_file, f"{candidate.path}/config")
+        mark = fingerprint(notes, candidate.path, folders=("",), files=files)
+    notes.used(redact(f"borg list --json --bypass-lock {candidate.location}"))
+    if (known := remembered.same(mark, now)) is not None:
+        return [replace(known, **place.fields())]
     with TemporaryDirectory(prefix="forestall-borg-") as folder:
         borg = _Tool(notes, candidate, folder)
         try:
@@ -129,7 +139,6 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
         except (ValueError, KeyError, TypeError) as error:
             words = str(error) if type(error) is ValueError else f"borg's answer cannot be read: {error}"
             return [Reading(unknown_why=words, **place.fields())]  # type: ignore[arg-type]
-        now = notes.host.now()
         retention = parse_retention(candidate.setting.retention if candidate.setting else "")
         warnings = list(remembered.saw(history, retention=retention, now=now))
         new = [number for number, each in enumerate(history[:MOST_MEASURED]) if each.id not in remembered.measured]
@@ -142,18 +151,17 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
     )
     if detail:
         warnings.append(BackupWarning(kind="entropy", detail=detail, snapshot=history[0].id, at=history[0].at))
-    return [
-        Reading(
-            **(of_history(history) | place.fields()),  # type: ignore[arg-type]
-            protects=tuple(remembered.protects),
-            hosts=tuple(each for each in remembered.hosts if each != notes.value("/proc/sys/kernel/hostname")),
-            stored_bytes=remembered.stored_bytes,
-            last_run_seconds=history[0].seconds if history else None,
-            locks=_locks(notes, candidate),
-            encrypted=encrypted,
-            warnings=tuple(warnings),
-        )
-    ]
+    reading = Reading(
+        **(of_history(history) | place.fields()),  # type: ignore[arg-type]
+        protects=tuple(remembered.protects),
+        hosts=tuple(each for each in remembered.hosts if each != notes.value("/proc/sys/kernel/hostname")),
+        stored_bytes=remembered.stored_bytes,
+        last_run_seconds=history[0].seconds if history else None,
+        locks=_locks(notes, candidate),
+        encrypted=encrypted,
+        warnings=tuple(warnings),
+    )
+    return [remembered.read_whole("" if reading.locks else mark, reading, now)]
 
 
 class _Tool:
@@ -177,7 +185,6 @@ class _Tool:
         """Its output. HostError; ValueError with why it could not."""
         argv = ["borg", command, "--json", "--bypass-lock", *words]
         result = self.notes.host.run(argv, timeout=READ_SECONDS, environment=self.environment)
-        self.notes.used(redact(" ".join(argv)))
         if result.exit_code != 0:
             raise ValueError(why_unreadable(result))
         return result.stdout

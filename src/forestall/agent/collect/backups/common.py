@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,26 @@ def stamp(nanoseconds: int) -> datetime:
 def whole(value: Any) -> int | None:
     """A JSON number as an integer; None for what is none."""
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def fingerprint(notes: Notes, folder: str, *, folders: Sequence[str], files: Sequence[str]) -> str:
+    """What tells that a repository here is still the same: names in some of its folders, stamps of some files.
+
+    Empty where it cannot be told.
+    """
+    from hashlib import sha256
+
+    digest = sha256()
+    try:
+        for name in folders:
+            path = f"{folder}/{name}".rstrip("/")
+            digest.update(f"{name}\n{sorted(notes.host.list_dir(path))}\n".encode())
+        for path in filter(None, files):
+            status = notes.host.status(path)
+            digest.update(f"{path} {status.size} {status.changed_ns}\n".encode())
+    except HostError:
+        return ""
+    return digest.hexdigest()[:32]
 
 
 _WHY = (

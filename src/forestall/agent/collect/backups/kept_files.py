@@ -71,9 +71,10 @@ def in_folder(
         except HostError:
             continue  # removed while we looked
         if status.is_dir if dirs else status.is_file:
-            found.append(Kept(name, path, stamp(status.modified_ns), status.size, status.is_dir))
+            kept = Kept(name, path, stamp(status.modified_ns), status.size, status.is_dir)
+            found.append((status.modified_ns, name, kept))
     notes.used(f"files in {folder}")
-    return sorted(found, key=lambda each: (each.at, each.name), reverse=True)
+    return [kept for _, _, kept in sorted(found, key=lambda each: each[:2], reverse=True)]
 
 
 def read_files(

@@ -94,7 +94,7 @@ def read_runs(notes: Notes, rules: LogRules) -> list[Run]:
             size = notes.host.status(path).size
             data = notes.host.read_bytes(path, offset=max(0, size - _MOST_BYTES), limit=_MOST_BYTES)
             notes.used(path)
-            found += runs_in(notes, data.decode(errors="replace"), rules, file_at=stamp(modified))
+            found += reversed(runs_in(notes, data.decode(errors="replace"), rules, file_at=stamp(modified)))
     found.sort(key=lambda run: run.at, reverse=True)
     if rules.exit_code_file:
         found = _with_exit_code(notes, rules, found)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from forestall.agent.collect.backup_settings import Retention, agent_home
+from forestall.agent.collect.backups.reading import Reading
 from forestall.agent.collect.backups.traces import gone_against_the_rule
 from forestall.agent.collect.host import FileMissing, HostError
 from forestall.agent.collect.notes import Notes
@@ -21,6 +22,7 @@ FILE_NAME = "backup-memory.json"
 MOST_SNAPSHOTS = 400
 TOLD_FOR = timedelta(days=30)
 """A removal against the rule is told of for so long."""
+READ_ANEW_AFTER = timedelta(hours=20)
 FORGOTTEN_AFTER = timedelta(days=400)
 """What is remembered of a backup that is no more there."""
 
@@ -44,6 +46,11 @@ class Remembered(msgspec.Struct, kw_only=True, omit_defaults=True):
     raw_bytes: dict[str, int] = {}
     """restic: a snapshot's own packed bytes, by which the next one's additions are told."""
     removals: list[Removal] = []
+    fingerprint: str = ""
+    """Of the repository's own files when it was last read whole, with success."""
+    read_at: datetime | None = None
+    reading: Reading | None = None
+    """What that brought: a repository whose files are the same need not be opened again."""
     compressed: dict[str, float] = {}
     """borg: how far a whole archive could be compressed, 0 to 1."""
     renamed: dict[str, str] = {}
@@ -53,6 +60,17 @@ class Remembered(msgspec.Struct, kw_only=True, omit_defaults=True):
     stored_bytes: int | None = None
     entropy: dict[str, float] = {}
     """Files: bits for each byte in the middle of one."""
+
+    def same(self, fingerprint: str, now: datetime) -> Reading | None:
+        """The last reading, where the repository's files are still the same; once a day it is read anew anyway."""
+        if not fingerprint or fingerprint != self.fingerprint or self.read_at is None:
+            return None
+        return self.reading if timedelta() <= now - self.read_at < READ_ANEW_AFTER else None
+
+    def read_whole(self, fingerprint: str, reading: Reading, now: datetime) -> Reading:
+        """Remember a reading that is complete."""
+        self.fingerprint, self.reading, self.read_at = fingerprint, reading, now
+        return reading
 
     def saw(
         self, snapshots: Iterable[BackupSnapshot], *, retention: Retention, now: datetime

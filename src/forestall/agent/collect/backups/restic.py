@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from forestall.agent.collect.backup_settings import parse_retention
 from forestall.agent.collect.backups import places, traces
 from forestall.agent.collect.backups.adapter import READ_SECONDS, Adapter, Candidate, Reading, of_history
-from forestall.agent.collect.backups.common import is_gone, stamp, time_read, whole, why_unreadable
+from forestall.agent.collect.backups.common import fingerprint, is_gone, stamp, time_read, whole, why_unreadable
 from forestall.agent.collect.backups.finding import why_not_opened
 from forestall.agent.collect.backups.memory import Remembered
 from forestall.agent.collect.host import HostError, TimedOut
@@ -133,7 +133,6 @@ class _Tool:
         """Its output. HostError; ValueError with why it could not."""
         argv = ["restic", "--repo", self.location, *words, "--json", "--no-lock", "--no-cache"]
         result = self.notes.host.run(argv, timeout=timeout, environment=self.environment)
-        self.notes.used(redact(f"restic --repo {self.location} {words[0]}"))
         if result.exit_code != 0:
             raise ValueError(why_unreadable(result))
         return result.stdout
@@ -149,6 +148,15 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
         environment["RESTIC_PASSWORD_FILE"] = candidate.password_file
     if not {"RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND"} & environment.keys():
         return [replace(_without_password(notes, candidate), encrypted=True, **place.fields())]
+    now = notes.host.now()
+    mark = ""
+    if candidate.path:
+        folders = ("snapshots", "index", "keys", "locks")
+        mark = fingerprint(notes, candidate.path, folders=folders, files=[candidate.password_file])
+    # One source, whether it was asked now or earlier today: a document changes only with what is in it.
+    notes.used(redact(f"restic --repo {candidate.location} snapshots"))
+    if (known := remembered.same(mark, now)) is not None:
+        return [replace(known, **place.fields())]
     restic = _Tool(notes, candidate, environment)
     try:
         found = parse_snapshots(restic("snapshots"))
@@ -157,7 +165,6 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
     except (ValueError, KeyError, TypeError) as error:
         words = str(error) if type(error) is ValueError else f"restic's answer cannot be read: {error}"
         return [Reading(unknown_why=words, encrypted=True, **place.fields())]  # type: ignore[arg-type]
-    now = notes.host.now()
     retention = parse_retention(candidate.setting.retention if candidate.setting else "")
     warnings = list(remembered.saw(found.history, retention=retention, now=now))
     history, renamed = _measure(notes, restic, found.history, remembered)
@@ -165,17 +172,18 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
     hosts = sorted({host for _, host, _ in found.recent if host} - {notes.value("/proc/sys/kernel/hostname")})
     fields = of_history(history) | place.fields()
     paths = dict.fromkeys(path for _, _, group in found.recent for path in group)
-    return [
-        Reading(
-            **fields,  # type: ignore[arg-type]
-            protects=tuple(paths),
-            hosts=tuple(hosts),
-            stored_bytes=_stored(notes, candidate),
-            locks=_locks(notes, restic, candidate),
-            encrypted=True,
-            warnings=tuple(warnings),
-        )
-    ]
+    reading = Reading(
+        **fields,  # type: ignore[arg-type]
+        protects=tuple(paths),
+        hosts=tuple(hosts),
+        stored_bytes=_stored(notes, candidate),
+        locks=_locks(notes, restic, candidate),
+        encrypted=True,
+        warnings=tuple(warnings),
+    )
+    # A lock's process may end without a trace in the repository, and sizes may still be to be measured.
+    done = not reading.locks and all(each.id in remembered.measured for each in history[:MOST_MEASURED])
+    return [remembered.read_whole(mark if done else "", reading, now)]
 
 
 def _without_password(notes: Notes, candidate: Candidate) -> Reading:
@@ -221,6 +229,7 @@ def _measured(
     """The snapshot with its sizes; as it is where that was too costly, or restic too old."""
     try:
         if snapshot.size_bytes is None:
+            # Its count takes in folders.
             size, files = parse_stats(restic("stats", "--mode", "restore-size", snapshot.id))
             snapshot = replace(snapshot, size_bytes=size, files=files)
         if snapshot.stored_bytes is None:

@@ -139,7 +139,8 @@ def parse_log(notes: Notes, text: str) -> dict[str, object]:
     """How the last run in rsnapshot's log ended; nothing when there is none."""
     errors: list[str] = []
     found: dict[str, object] = {}
-    for line in text.splitlines():
+    # It breaks long lines.
+    for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines():
         match = _LINE.match(line)
         if match is None:
             continue

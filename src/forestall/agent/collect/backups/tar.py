@@ -12,7 +12,7 @@ from forestall.agent.collect.notes import Notes
 from forestall.wire.facts import BackupSnapshot
 
 PATTERNS = ("*.tar", "*.tar.*", "*.tgz", "*.txz", "*.tbz2", "*.tzst")
-_INCREMENTAL = re.compile(r"incr|diff|[._-](level|l)?[1-9][._-](?=t)|level[1-9]", re.IGNORECASE)
+_INCREMENTAL = re.compile(r"incr|diff|level[1-9]", re.IGNORECASE)
 _BLOCK = 512
 
 
