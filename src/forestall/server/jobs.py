@@ -12,6 +12,7 @@ from forestall.server.api.once import answers_forget
 from forestall.server.backup.schedule import backup_tick
 from forestall.server.checks.services import checks_judge_due
 from forestall.server.evidence.services import checkpoints_sign
+from forestall.server.health.services import health_tick
 from forestall.server.home import Home
 from forestall.server.intake.apply import journal_apply
 from forestall.server.loop import HANDLERS
@@ -72,6 +73,7 @@ SCHEDULE: tuple[Line, ...] = (
     Line("test restores in open windows", 60, lambda c, now: restore_tests_schedule(now=now)),
     Line("follow protected systems", 300, lambda c, now: recovery_tick(now=now)),
     Line("begin access reviews and remind of them", 300, lambda c, now: reviews_tick(now=now)),
+    Line("run the health of clients whose morning has come", 60, lambda c, now: health_tick(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
     Line("forget what was told and answered long ago", 3600, forget),

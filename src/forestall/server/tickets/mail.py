@@ -94,6 +94,22 @@ def tell_of_planned_work(
     )
 
 
+def tell_of_health(*, person: Person, site: Site, subject: str, text: str, path: str, now: datetime) -> list[ClientMail]:
+    """Tell who owns a client's tickets how its systems stood this morning."""
+    return _write(
+        [person],
+        client=site.client,
+        site=site,
+        ticket=None,
+        subject=subject,
+        text=text,
+        path=path,
+        now=now,
+        closing="Every point and gap, with the checks behind it",
+        otherwise="the console, under Health",
+    )
+
+
 def _about_ticket(people: Iterable[Person], ticket: Ticket, what: str, text: str, now: datetime) -> list[ClientMail]:
     title = public_title(kind=ticket.kind, title=ticket.title)
     return _write(
@@ -120,9 +136,11 @@ def _write(
     now: datetime,
     closing: str = "Read and answer it here",
     calendar: str = "",
+    otherwise: str = "",
 ) -> list[ClientMail]:
     public_url = getattr(settings, "PUBLIC_URL", None)
-    where = f"{public_url}{path}" if public_url else "the portal" if calendar else "the portal, under the same number"
+    elsewhere = otherwise or ("the portal" if calendar else "the portal, under the same number")
+    where = f"{public_url}{path}" if public_url else elsewhere
     made = []
     for person in people:
         result = NO_SERVER if not mail_is_set() else NO_ADDRESS if not person.email else ""

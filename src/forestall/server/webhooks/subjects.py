@@ -12,6 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from forestall.server.alerts.models import Alert
 from forestall.server.calendar.models import MaintenanceWindow
 from forestall.server.checks.models import CheckChange
+from forestall.server.health.models import HealthRun
 from forestall.server.inventory.models import Device
 from forestall.server.patching.models import Rollout
 from forestall.server.people.models import Client
@@ -131,6 +132,14 @@ def _vulnerability(key: str) -> Subject:
     return Subject("vulnerability", name, name, client.pk, client.name, f"/vulnerabilities/{name}/", {})
 
 
+def _health(key: str) -> Subject:
+    """A health run of a client."""
+    row: Any = HealthRun.objects.visible_to(_SELF).select_related("client").get(pk=key)
+    detail = {"score": row.score, "gaps": row.gaps, "day": row.day.isoformat()}
+    path = f"/health/?client={row.client_id}"
+    return Subject("health", str(row.pk), f"{row.client.name} {row.day}", row.client_id, row.client.name, path, detail)
+
+
 _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "device": _device,
     "deployment": _deployment,
@@ -143,4 +152,5 @@ _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "window": _window,
     "rollout": _rollout,
     "vulnerability": _vulnerability,
+    "health": _health,
 }
