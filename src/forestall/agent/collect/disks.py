@@ -23,6 +23,10 @@ _VIRTUAL_MAKERS = ("qemu", "vmware", "vbox", "virtual", "msft", "google", "amazo
 _BEHIND = re.compile(r"^(?:sat\+)?(?:megaraid|cciss|3ware|aacraid|areca|sssraid),")
 """smartctl's types of disks that the system itself does not show: a RAID controller has them."""
 _MOST_BEHIND = 64
+_CONTROLLER_TOOLS = (
+    *("storcli64", "storcli", "perccli64", "perccli", "megacli", "MegaCli", "MegaCli64"),
+    *("ssacli", "hpssacli", "hpacucli", "tw_cli", "tw-cli", "arcconf"),
+)
 
 
 def collect(host: Host) -> Disks:
@@ -44,6 +48,10 @@ def collect(host: Host) -> Disks:
         disks.append(merge(disk, health))
     if smartctl is not None and host.is_root and any(disk.kind != "virtual" for disk in disks):
         disks += _behind_controllers(notes)
+    if not any(disk.behind for disk in disks) and any(host.find_program(name) for name in _CONTROLLER_TOOLS):
+        from forestall.agent.collect.arrays import controller_disks
+
+        disks += controller_disks(notes)
     return Disks(disks=tuple(disks), sources=notes.sources, gaps=notes.gaps)
 
 

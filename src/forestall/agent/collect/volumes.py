@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypedDict
 
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes
@@ -39,6 +41,8 @@ NETWORK_FILESYSTEMS = frozenset(
 """Another machine's: its space is that machine's matter, and asking may hang for ever when it is away."""
 FIXED_INODES = frozenset(["ext2", "ext3", "ext4", "f2fs", "reiserfs", "ufs", "overlay"])
 """Those whose number of inodes is set when they are made; the others make inodes as long as there is space."""
+_STOPPED = frozenset(["ro", "emergency_ro", "shutdown"])
+"""Among the options of the file system itself; newer kernels name the emergency and leave "rw" beside it."""
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -54,6 +58,8 @@ class Mount:
     filesystem: str
     options: tuple[str, ...]
     read_only: bool
+    stopped: bool = False
+    """The file system has stopped writing after an error of its own, though it is mounted for writing."""
 
 
 def collect(host: Host) -> Volumes:
@@ -81,12 +87,63 @@ def collect(host: Host) -> Volumes:
                 total_bytes=total,
                 read_only=mount.read_only,
                 total_inodes=space.total_inodes if mount.filesystem in FIXED_INODES else 0,
+                **_errors(notes, mount),
             )
         )
     for mount in sorted(mounts, key=lambda each: each.mountpoint):
         if mount.filesystem in NETWORK_FILESYSTEMS:
             notes.gap(f"space of {mount.mountpoint}", f"{mount.filesystem} share of another machine")
     return Volumes(volumes=tuple(volumes), sources=notes.sources, gaps=notes.gaps)
+
+
+class _Errors(TypedDict, total=False):
+    errors: int
+    last_error_at: datetime
+    state: str
+
+
+def _errors(notes: Notes, mount: Mount) -> _Errors:
+    """What the file system itself has counted; the kernel shows it in /sys for ext4 and Btrfs, and for no other."""
+    found: _Errors = {}
+    if mount.filesystem in ("ext2", "ext3", "ext4"):
+        # /sys/fs/ext4 calls devices by the kernel's name, which /dev/mapper/… is only a link to.
+        folder = f"/sys/fs/ext4/{_kernel_name(notes, mount)}"
+        counted = notes.value(f"{folder}/errors_count")
+        if counted.isdigit():
+            notes.used(f"{folder}/errors_count")
+            found["errors"] = int(counted)
+        last = notes.value(f"{folder}/last_error_time")
+        if found.get("errors") and last.isdigit() and int(last) > 0:
+            found["last_error_at"] = datetime.fromtimestamp(int(last), UTC)
+    elif mount.filesystem == "btrfs":
+        counts = [_btrfs_errors(notes.value(path)) for path in notes.host.glob("/sys/fs/btrfs/*/devinfo/*/error_stats")
+                  if _is_of(notes, path, mount)]  # fmt: skip
+        if counts:
+            notes.used("/sys/fs/btrfs/*/devinfo/*/error_stats")
+            found["errors"] = sum(counts)
+    if mount.stopped:
+        found["state"] = "turned read-only after errors"
+    return found
+
+
+def _kernel_name(notes: Notes, mount: Mount) -> str:
+    try:
+        return notes.host.read_link(f"/sys/dev/block/{mount.number}").rpartition("/")[2]
+    except HostError:
+        return mount.device.rpartition("/")[2]
+
+
+def _is_of(notes: Notes, path: str, mount: Mount) -> bool:
+    """Whether the Btrfs file system in /sys that holds ``path`` is the mounted one: it names its devices."""
+    folder = path.split("/devinfo/", maxsplit=1)[0]
+    return mount.device.rpartition("/")[2] in [
+        each.rpartition("/")[2] for each in notes.host.glob(f"{folder}/devices/*")
+    ]
+
+
+def _btrfs_errors(text: str) -> int:
+    """The sum of ``write_errs 0``, ``corruption_errs 3`` …"""
+    return sum(int(number) for number in re.findall(r"_errs\s+(\d+)", text))
 
 
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
@@ -98,6 +155,7 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
         if not dash or len(fields) < 6 or len(tail) < 3:
             continue
         options = tuple(fields[5].split(","))
+        of_all = tail[2].split(",")
         mounts.append(
             Mount(
                 mountpoint=_unescape(fields[4]),
@@ -106,7 +164,8 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
                 filesystem=tail[0],
                 options=options,
                 # After an error the file system itself turns read-only while the mount still says "rw".
-                read_only="ro" in options or "ro" in tail[2].split(","),
+                read_only="ro" in options or not _STOPPED.isdisjoint(of_all),
+                stopped="rw" in options and not _STOPPED.isdisjoint(of_all),
             )
         )
     return tuple(mounts)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from forestall.wire.facts import (
     Access,
     Antivirus,
+    Arrays,
     Assessments,
     BackupJob,
     BackupRepository,
@@ -182,6 +183,16 @@ def _volumes(old: Volumes, new: Volumes) -> list[str]:
             ),
         ),
         _listing(
+            "volume",
+            "with new errors",
+            (
+                f"{name} ({after[name].errors})"
+                for name in kept
+                if (after[name].errors or 0) > (before[name].errors or 0)
+            ),
+            plural="volumes",
+        ),
+        _listing(
             "volume", "now read-only", (name for name in kept if after[name].read_only and not before[name].read_only)
         ),
         _listing(
@@ -201,6 +212,10 @@ def _disks(old: Disks, new: Disks) -> list[str]:
         was, now = before[key], after[key]
         if was.smart_passed is not False and now.smart_passed is False:
             worse.append(f"{now.device}: SMART says it is failing")
+        if now.state and was.state and now.state != was.state:
+            worse.append(f"{now.device}: {now.state}, was {was.state}")
+        if now.self_tests and now.self_tests[0] not in was.self_tests and now.self_tests[0].passed is False:
+            worse.append(f"{now.device}: its self test failed")
         for field, word in (
             ("reallocated_sectors", "reallocated sectors"),
             ("pending_sectors", "pending sectors"),
@@ -213,6 +228,19 @@ def _disks(old: Disks, new: Disks) -> list[str]:
         _listing("disk", "added", (after[key].device for key in added)),
         _listing("disk", "removed", (before[key].device for key in removed)),
         *worse,
+    ]
+
+
+def _arrays(old: Arrays, new: Arrays) -> list[str]:
+    before, after, added, removed, kept = _sides(old.arrays, new.arrays, lambda one: one.name)
+    return [
+        _listing("array", "found", added),
+        _listing("array", "gone", removed),
+        _listing(
+            "array",
+            "changed",
+            (f"{name} now {after[name].state}" for name in kept if before[name].state != after[name].state),
+        ),
     ]
 
 
@@ -465,6 +493,7 @@ _SUMMARISERS: Mapping[type[Document], Callable[[Any, Any], list[str]]] = {
     Network: _network,
     Volumes: _volumes,
     Disks: _disks,
+    Arrays: _arrays,
     Software: _software,
     Updates: _updates,
     Restarts: _restarts,

@@ -18,6 +18,7 @@ MODULES: tuple[str, ...] = (
     "hardening",
     "nagios",
     "smartctl",
+    "storage",
 )  # fmt: skip
 """One line a module, by subject."""
 
