@@ -104,9 +104,9 @@ def lock_holder(repository: str) -> tuple[str, int, bool] | None:
     holders: list[tuple[str, int]] = []
     for name in names:
         host, _, rest = name.rpartition(".")  # host@id.process-thread
-        process = rest.partition("-")[0]
-        if process.isdigit():
-            holders.append((host, int(process)))
+        number = rest.partition("-")[0]
+        if number.isdigit():
+            holders.append((host, int(number)))
     try:
         roster: Mapping[str, list[list[object]]] = json.loads((top / "lock.roster").read_bytes())
     except (OSError, ValueError):

@@ -137,7 +137,8 @@ def _climb(trial: Trial, kit: Kit, snapshot: Snapshot, comparison: Comparison) -
         raise Flaw("the newest backup holds no file at all")
     if trial.level == "integrity":
         return
-    comparison.names(entries, trial.backup.paths, trial.backup.exclude)
+    if kit.is_of_files:
+        comparison.names(entries, trial.backup.paths, trial.backup.exclude)
     if trial.level == "sample":
         chosen = comparison.sample(entries, trial.sample, trial.scratch.most_bytes, trial.chance)
         trial.scratch.require(sum(entry.size for entry in chosen))
@@ -168,7 +169,7 @@ def _climb(trial: Trial, kit: Kit, snapshot: Snapshot, comparison: Comparison) -
 
 
 def _has_database(trial: Trial, kit: Kit) -> bool:
-    return kit.own_hashes or bool(trial.backup.databases) or bool(trial.backup.query)
+    return kit.is_database or bool(trial.backup.databases)
 
 
 def _check_application(trial: Trial, environment: Mapping[str, str]) -> None:
@@ -215,8 +216,8 @@ def _praise(trial: Trial, comparison: Comparison) -> str:
     if comparison.files:
         words.append(
             f"{_count(comparison.files, 'file')} ({size_in_words(comparison.bytes)}) came back in "
-            f"{trial.seconds:.1f} s, {comparison.compared} of them compared "
-            f"({comparison.by_manifest} with hashes taken at backup time)"
+            f"{trial.seconds:.1f} s, {comparison.compared} compared "
+            f"({comparison.by_manifest} with what was noted at backup time)"
         )
     return "; ".join(words)
 

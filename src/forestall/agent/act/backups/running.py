@@ -27,7 +27,10 @@ MAX_OUTPUT = 256 * 1024 * 1024
 """Bytes of standard output that are read: a list of a million files."""
 MAX_ERRORS = 16 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_CLONE_NEWNET, _CLONE_NEWIPC = 0x40000000, 0x08000000
+_CLONE_NEWNS, _CLONE_NEWNET, _CLONE_NEWIPC = 0x00020000, 0x40000000, 0x08000000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+SHOWN_AT = "/mnt"
+"""Where a program that is cut off sees the scratch folder: the agent's own folder is closed to its user."""
 _LOOK_SECONDS = 0.02
 _MOST_LOOK_SECONDS = 0.25
 USERS = ("forestall-restore", "nobody")
@@ -88,13 +91,15 @@ def run(
     folder: str = "/",
     user: User | None = None,
     cut_off: bool = False,
+    shown: Path | None = None,
     given: Path | None = None,
     output: IO[bytes] | None = None,
     pace: Pace | None = None,
 ) -> Done:
     """Run a program to its end. ActionFailed ``program_missing``, ``program_denied`` or ``timed_out``.
 
-    ``given``: file for its standard input. ``output``: file for its standard output, which is then not in the answer.
+    ``cut_off``: without a network; ``shown``: a folder that it then sees at ``SHOWN_AT``. ``given``: a file for its
+    standard input. ``output``: a file for its standard output, which is then not in the answer.
     """
     with tempfile.TemporaryFile() as kept, tempfile.TemporaryFile() as errors:
         with started(
@@ -104,6 +109,7 @@ def run(
             folder=folder,
             user=user,
             cut_off=cut_off,
+            shown=shown,
             given=given,
             output=output or kept,
             errors=errors,
@@ -122,6 +128,7 @@ def started(
     folder: str = "/",
     user: User | None = None,
     cut_off: bool = False,
+    shown: Path | None = None,
     given: Path | None = None,
     output: IO[bytes] | None = None,
     errors: IO[bytes] | None = None,
@@ -145,7 +152,7 @@ def started(
             env=variables,
             cwd=folder,
             start_new_session=True,
-            preexec_fn=_prepare(user, cut_off=cut_off),
+            preexec_fn=_prepare(user, cut_off=cut_off, shown=shown),
         )
     except FileNotFoundError:
         raise ActionFailed("program_missing", f"{argv[0]} is not installed") from None
@@ -165,19 +172,27 @@ def can_cut_off() -> bool:
     if os.geteuid() != 0:
         return False
     try:
-        subprocess.run(["true"], preexec_fn=_prepare(None, cut_off=True), check=True)
+        subprocess.run(["true"], preexec_fn=_prepare(None, cut_off=True, shown=Path("/")), check=True)
     except (OSError, subprocess.SubprocessError):
         return False
     return True
 
 
-def _prepare(user: User | None, *, cut_off: bool) -> Callable[[], None]:
+def _prepare(user: User | None, *, cut_off: bool, shown: Path | None) -> Callable[[], None]:
     """What a program's process does before it becomes the program."""
     libc = ctypes.CDLL(None, use_errno=True)
 
+    def must(answer: int, what: str) -> None:
+        if answer != 0:
+            raise OSError(ctypes.get_errno(), what)
+
     def prepare() -> None:
-        if cut_off and libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) != 0:
-            raise OSError(ctypes.get_errno(), "unshare")
+        if cut_off:
+            must(libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC), "unshare")
+        if cut_off and shown is not None:
+            must(libc.unshare(_CLONE_NEWNS), "unshare")
+            must(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
+            must(libc.mount(os.fsencode(shown), SHOWN_AT.encode(), None, _MS_BIND, None), "mount")
         if user is not None:
             os.setgroups([])
             os.setresgid(user.gid, user.gid, user.gid)

@@ -26,7 +26,7 @@ RESERVE_BYTES = 256 * 1024 * 1024
 RESERVE_SHARE = 0.02
 """The same as a share of the volume; the larger of both counts, up to ``RESERVE_MOST``."""
 RESERVE_MOST = 8 * 1024 * 1024 * 1024
-_LOCK, _PIDS = "lock", "pids"
+_LOCK, _PIDS, _FOLDERS = "lock", "pids", "folders"
 
 
 class Scratch:
@@ -70,6 +70,11 @@ class Scratch:
         """Remember a server that was started, so that it is found even when this process is killed."""
         with (self.folder / _PIDS).open("a", encoding="ascii") as file:
             file.write(f"{pid} {_start_of(pid)}\n")
+
+    def note_folder(self, folder: Path) -> None:
+        """The same for a folder elsewhere that goes with this one."""
+        with (self.folder / _FOLDERS).open("a", encoding="utf-8") as file:
+            file.write(f"{folder}\n")
 
     def _free(self) -> int:
         room = os.statvfs(self.folder)
@@ -134,6 +139,9 @@ def sweep_leftovers(base: Path) -> int:
 
 def _remove(folder: Path) -> None:
     _end_processes(folder)
+    if (folder / _FOLDERS).exists():
+        for other in (folder / _FOLDERS).read_text(encoding="utf-8").splitlines():
+            shutil.rmtree(other, ignore_errors=True)
     for _ in range(3):
         shutil.rmtree(folder, onerror=_allow)
         if not folder.exists():

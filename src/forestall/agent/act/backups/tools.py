@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forestall.agent.act.backups import borg, restic, tar, tree
+from forestall.agent.act.backups import borg, declared, dump_files, pg_basebackup, restic, tar, tree
 from forestall.agent.act.backups.trial import Kit
 from forestall.agent.act.context import ActionFailed
 from forestall.agent.collect.backup_settings import BackupSetting
@@ -14,6 +14,10 @@ KITS: dict[str, Kit] = {
     "rsync": tree.RSYNC,
     "rsnapshot": tree.RSNAPSHOT,
     "btrfs": tree.BTRFS,
+    "pg_dump": dump_files.PG_DUMP,
+    "pg_basebackup": pg_basebackup.KIT,
+    "mariadb_dump": dump_files.MARIADB_DUMP,
+    "declared": declared.KIT,
 }
 
 

@@ -124,8 +124,10 @@ class Kit:
 
     levels: ClassVar[tuple[ProofLevel, ...]]
     """Levels that it can show, weakest first."""
-    own_hashes: ClassVar[bool] = False
-    """Whether ``database`` alone shows that what came back is whole, with no file to compare."""
+    is_of_files: ClassVar[bool] = True
+    """Whether it holds files of this machine as such; False: a database, or what only its owner knows."""
+    is_database: ClassVar[bool] = False
+    """Whether it is a database's own backup, whatever the settings say of databases."""
 
     def newest(self, trial: Trial) -> Snapshot:
         """The newest backup. Flaw when there is none or it cannot be opened; ActionFailed while another uses it."""
@@ -155,5 +157,10 @@ class Kit:
     def database(
         self, trial: Trial, snapshot: Snapshot, comparison: Comparison
     ) -> AbstractContextManager[Mapping[str, str]]:
-        """Start the database from what was restored and query it. Gives variables with which a check finds it."""
-        raise NotImplementedError
+        """Start the database from what was restored and query it. Gives variables with which a check finds it.
+
+        Here: of the dumps among the restored files (``pattern``, or the usual names), the newest of each database.
+        """
+        from forestall.agent.act.backups.databases import restored_dumps
+
+        return restored_dumps(trial, comparison)
