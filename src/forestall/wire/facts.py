@@ -733,6 +733,8 @@ class BackupSnapshot(Item, frozen=True, kw_only=True):
     """Id of what it builds on (a chain: an incremental needs its full one)."""
     kind: str = ""
     """``full``, ``incremental``, ``differential``, ``wal``; empty: each stands alone."""
+    group: str = ""
+    """Which of several series in one place it belongs to (``web-01:/etc``, ``shop-``); empty: there is one."""
 
 
 class BackupLock(Item, frozen=True, kw_only=True):
@@ -814,6 +816,8 @@ class BackupRepository(Item, frozen=True, kw_only=True):
     last_run_exit_code: int | None = None
     next_run_at: Moment | None = None
     """By its own schedule, where that could be told."""
+    last_due_at: Moment | None = None
+    """When that schedule last came."""
     chain_ok: bool | None = None
     """Whether everything that the newest one builds on is there. None: not asked, or each stands alone."""
     chain_detail: str = ""

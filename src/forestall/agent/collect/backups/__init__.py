@@ -19,7 +19,7 @@ from forestall.agent.collect.backups.finding import lying_around, named_elsewher
 from forestall.agent.collect.backups.memory import Memory
 from forestall.agent.collect.backups.own import own_backup
 from forestall.agent.collect.backups.registry import ADAPTERS, EVERYWHERE, OTHER_PROGRAMS
-from forestall.agent.collect.backups.schedule import next_run
+from forestall.agent.collect.backups.schedule import runs_around
 from forestall.agent.collect.host import Host, HostError
 from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.redaction import redact
@@ -94,7 +94,8 @@ def _repository(
             fields["immutable_detail"] = "as its owner says"
         if setting.schedule:
             try:
-                fields["next_run_at"] = next_run(notes.host, setting.schedule, notes.host.now())
+                last, following = runs_around(notes.host, setting.schedule, notes.host.now())
+                fields |= {"last_due_at": last, "next_run_at": following}
             except ValueError as error:
                 notes.gap(f"next run of backup {name}", str(error))
     return BackupRepository(

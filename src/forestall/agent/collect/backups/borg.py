@@ -17,7 +17,15 @@ from msgspec.structs import replace
 from forestall.agent.collect.backup_settings import parse_retention
 from forestall.agent.collect.backups import places, traces
 from forestall.agent.collect.backups.adapter import READ_SECONDS, Adapter, Candidate, Reading, of_history
-from forestall.agent.collect.backups.common import fingerprint, is_gone, stamp, time_read, whole, why_unreadable
+from forestall.agent.collect.backups.common import (
+    fingerprint,
+    is_gone,
+    series_of,
+    stamp,
+    time_read,
+    whole,
+    why_unreadable,
+)
 from forestall.agent.collect.backups.finding import why_not_opened
 from forestall.agent.collect.backups.memory import Remembered
 from forestall.agent.collect.host import FileMissing, HostError
@@ -144,10 +152,15 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
         new = [number for number, each in enumerate(history[:MOST_MEASURED]) if each.id not in remembered.measured]
         if new:
             _measure(notes, borg, candidate, history[: new[-1] + 1], remembered)
-    history = [remembered.measured.get(each.id) or each for each in history]
+    series = series_of([each.id for each in history])
+    history = [replace(remembered.measured.get(each.id) or each, group=series.get(each.id, "")) for each in history]
     warnings += traces.clock_wrong(history, now)
     detail = traces.harder_to_compress(
-        [remembered.compressed[each.id] for each in history if each.id in remembered.compressed]
+        [
+            remembered.compressed[each.id]
+            for each in history
+            if each.id in remembered.compressed and each.group == history[0].group
+        ]
     )
     if detail:
         warnings.append(BackupWarning(kind="entropy", detail=detail, snapshot=history[0].id, at=history[0].at))

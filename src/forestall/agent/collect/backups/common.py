@@ -29,6 +29,14 @@ def stamp(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
 
 
+def series_of(names: Sequence[str]) -> dict[str, str]:
+    """The series that each name belongs to: what is left of it without dates and numbers; none where all are of one."""
+    stems = {name: re.sub(r"[\d_.:T-]*\d[\d_.:TZ-]*", "#", name) for name in names}
+    # Names without any number (monday, tuesday) tell nothing of series.
+    stems = {name: stem if "#" in stem else "" for name, stem in stems.items()}
+    return stems if len(set(stems.values())) > 1 else {}
+
+
 def whole(value: Any) -> int | None:
     """A JSON number as an integer; None for what is none."""
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from forestall.agent.collect.backup_settings import parse_retention
 from forestall.agent.collect.backups import places, traces
 from forestall.agent.collect.backups.adapter import MOST_HISTORY, Candidate, Reading, of_history
-from forestall.agent.collect.backups.common import stamp
+from forestall.agent.collect.backups.common import series_of, stamp
 from forestall.agent.collect.backups.memory import Remembered
 from forestall.agent.collect.host import HostError
 from forestall.agent.collect.notes import Notes
@@ -94,9 +94,11 @@ def read_files(
     except HostError as error:
         return [Reading(unknown_why="no such folder" if "does not exist" in error.why else error.why)]
     looks = {each.name: look(notes, each) for each in kept[:MOST_HISTORY]}
+    series = series_of([each.name for each in kept])
     history = [
         BackupSnapshot(
             id=each.name,
+            group=series.get(each.name, ""),
             at=looks[each.name].at or each.at if each.name in looks else each.at,
             size_bytes=each.size,
             stored_bytes=each.size,

@@ -65,7 +65,12 @@ def parse_snapshots(text: str) -> Snapshots:
         paths = tuple(str(path) for path in each.get("paths") or ())
         rows.append((at, str(each.get("hostname") or ""), paths, _snapshot(each, at)))
     rows.sort(key=lambda row: row[0], reverse=True)
-    return Snapshots([row[3] for row in rows], [row[:3] for row in rows])
+    groups = [row[:3] for row in rows]
+    names = [f"{host}:{','.join(paths)}"[:200] for _, host, paths in groups]
+    several = len(set(names)) > 1
+    return Snapshots(
+        [replace(row[3], group=name if several else "") for row, name in zip(rows, names, strict=True)], groups
+    )
 
 
 def _snapshot(each: Mapping[str, Any], at: datetime) -> BackupSnapshot:
@@ -212,10 +217,11 @@ def _measure(
         # Its summary tells sizes; what went away between two snapshots only a comparison tells.
         if known is None and number < MOST_MEASURED and begun < MEASURED_AT_ONCE and monotonic() < ends:
             begun += 1
-            before = by_id.get(each.parent) or (history[number + 1] if number + 1 < len(history) else None)
+            earlier = (one for one in history[number + 1 :] if one.group == each.group)
+            before = by_id.get(each.parent) or next(earlier, None)
             known = _measured(notes, restic, each, before, remembered)
             remembered.measured[each.id] = known
-        full.append(known or each)
+        full.append(replace(known, group=each.group) if known else each)
     for each in full[:MOST_MEASURED]:
         detail = remembered.renamed.get(each.id)
         if detail:

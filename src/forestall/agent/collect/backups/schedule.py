@@ -21,8 +21,11 @@ _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _MOST_DAYS = 366 * 4 + 1
 
 
-def next_run(host: Host, schedule: str, now: datetime) -> datetime:
-    """In UTC; the schedule is read on the device's own clock. ValueError names what cannot be understood."""
+def runs_around(host: Host, schedule: str, now: datetime) -> tuple[datetime | None, datetime]:
+    """The last time it came (None: not within a week) and the next, in UTC.
+
+    The schedule is read on the device's own clock. ValueError names what cannot be understood.
+    """
     fields = _WORDS.get(schedule.strip(), schedule).split()
     if len(fields) != 5:
         raise ValueError(f"schedule: {schedule!r} is not five fields of cron, nor one of {', '.join(_WORDS)}")
@@ -31,7 +34,8 @@ def next_run(host: Host, schedule: str, now: datetime) -> datetime:
         for index, (field, bounds) in enumerate(zip(fields, _RANGES, strict=True))
     )
     weekdays = {day % 7 for day in weekdays}
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=8)
+    last = None
     for _ in range(_MOST_DAYS):
         by_day, by_weekday = day.day in days, (day.weekday() + 1) % 7 in weekdays
         # cron: where both are given, either will do.
@@ -41,7 +45,8 @@ def next_run(host: Host, schedule: str, now: datetime) -> datetime:
                 for minute in sorted(minutes):
                     at = host.local_to_utc(day.replace(hour=hour, minute=minute))
                     if at > now:
-                        return at
+                        return last, at
+                    last = at
         day += timedelta(days=1)
     raise ValueError(f"schedule: {schedule!r} never comes")
 

@@ -13,6 +13,8 @@ from forestall.wire.facts import BackupJob, BackupRepository, Backups
 
 FIRST_GRACE = timedelta(hours=1)
 """For the first run of a backup to end."""
+EARLY = timedelta(minutes=10)
+"""A run may begin so long before its time: clocks differ."""
 _OWN = "Forestall's own backup"
 _LISTED_BY = {"restic": "restic snapshots", "borg": "borg list", "forestall": "forestall backup list:"}
 
@@ -23,7 +25,8 @@ class Policy:
     """Warn when the newest good backup is older than this."""
     fail_hours: float = 26
     """Fail from this age on: a day, and two hours of grace for a run that takes longer or starts later."""
-
+    late_hours: float = 2
+    """A backup whose owner says when it runs fails when a run has not come to its end this long after it was due."""
     required: bool = True
     """False: a device without a backup of its own is protected in another way (an image backup of its host)."""
 
@@ -32,6 +35,8 @@ class Policy:
             raise ValueError(
                 f"warn_hours: {self.warn_hours:g} must be above 0 and at most fail_hours ({self.fail_hours:g})"
             )
+        if self.late_hours < 0:
+            raise ValueError(f"late_hours: {self.late_hours:g} must not be below 0")
 
 
 def judge(known: Known, policy: Policy, now: datetime, previous: Mapping[str, Status]) -> Sequence[Result]:
@@ -102,6 +107,9 @@ def _judge_backup(repository: BackupRepository | BackupJob, policy: Policy, now:
         return result(Status.FAIL, f"{name} has never completed a backup.")
     if hours < -1:
         return result(Status.UNKNOWN, f"{name}: {age}: in the future; a clock is wrong by {span(hours * 3600)}.")
+    missed = _missed(repository, policy, now)
+    if missed:
+        return result(Status.FAIL, f"{name}: {missed}; {age}.")
     unread = f" Its state now could not be read: {repository.unknown_why}." if repository.unknown_why else ""
     if hours >= policy.fail_hours:
         return result(Status.FAIL, f"{name}: {age}; fails from {policy.fail_hours:g} h on.{unread}")
@@ -110,7 +118,18 @@ def _judge_backup(repository: BackupRepository | BackupJob, policy: Policy, now:
     if hours >= policy.warn_hours:
         return result(Status.WARN, f"{name}: {age}; warns from {policy.warn_hours:g} h on.", Risk.MEDIUM)
     kept = f"; {repository.snapshots} kept" if repository.snapshots is not None else ""
-    return result(Status.PASS, f"{name}: {age}{kept}.")
+    seconds = repository.last_run_seconds if isinstance(repository, BackupRepository) else None
+    took = f"; the last run took {span(seconds)}" if seconds is not None else ""
+    return result(Status.PASS, f"{name}: {age}{kept}{took}.")
+
+
+def _missed(repository: BackupRepository | BackupJob, policy: Policy, now: datetime) -> str:
+    """In words, the run that should have ended by now and did not; empty when none is missing."""
+    due = repository.last_due_at if isinstance(repository, BackupRepository) else None
+    success = repository.last_success_at
+    if due is None or success is None or now - due < timedelta(hours=policy.late_hours) or success >= due - EARLY:
+        return ""
+    return f"the run due on {clock(due)} has not come"
 
 
 def levels(policy: Policy) -> Sequence[Level]:

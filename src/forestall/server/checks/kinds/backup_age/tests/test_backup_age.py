@@ -106,3 +106,16 @@ def test_a_new_installation_is_not_blamed_for_the_backup_that_is_not_due_yet():
     assert "forestall" not in with_own(own(first_due_at=ago(minutes=20), last_run_at=ago(minutes=20)))
     assert with_own(own(first_due_at=ago(hours=2)))["forestall"].status is FAIL
     assert with_own(own(unknown_why="needs root", first_due_at=ago(hours=-1)))["forestall"].status is UNKNOWN
+
+
+def test_a_run_that_has_not_come_is_missed_long_before_a_day_is_over():
+    def hourly(**fields):
+        return backups(repository(name="hourly", **fields))["hourly"]
+
+    result = hourly(last_success_at=ago(hours=5), last_due_at=ago(hours=3))
+    assert result.status is FAIL
+    assert "the run due on 2026-11-23 06:00 UTC has not come; the last good backup is 5 h old" in result.reason
+    early = hourly(last_success_at=ago(hours=3, minutes=2), last_due_at=ago(hours=3), last_run_seconds=90.0)
+    assert early.status is PASS
+    assert early.reason.endswith("the last run took 90 s.")
+    assert hourly(last_success_at=ago(hours=2), last_due_at=ago(hours=1)).status is PASS
