@@ -99,6 +99,56 @@ class RunbookRecord(models.Model):
         return f"{self.slug} {self.version}"
 
 
+class DraftState(models.TextChoices):
+    OPEN = "open", "being written"
+    SIGNED = "signed", "signed and published"
+    DROPPED = "dropped", "dropped"
+
+
+class RunbookDraft(models.Model):
+    """A runbook while people write it. It does nothing: only what the catalogue's key signs can run.
+
+    It belongs to the installation, as the signed runbooks do.
+    """
+
+    slug = models.CharField(max_length=60, unique=True)
+    base = models.ForeignKey(RunbookRecord, on_delete=models.PROTECT, null=True, blank=True, related_name="drafts")
+    """The signed version it was made from; null: a new one."""
+    state = models.CharField(max_length=10, choices=DraftState.choices, default=DraftState.OPEN)
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=150)
+    changed_at = models.DateTimeField()
+    changed_by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [CheckConstraint(condition=Q(state__in=DraftState.values), name="draft_state_known")]
+
+    def __str__(self) -> str:
+        return f"draft of {self.slug}"
+
+
+class RunbookDraftVersion(models.Model):
+    """What a draft said at a time. Never changed: an undo is one more version."""
+
+    draft = models.ForeignKey(RunbookDraft, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    text = models.TextField()
+    """JSON as it was written, sound or not."""
+    problems = models.JSONField(default=list)
+    """``[{"path": "$.steps[0].action", "what": "..."}]``; empty: it can be signed."""
+    note = models.CharField(max_length=300, blank=True)
+    at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [UniqueConstraint(fields=["draft", "number"], name="draft_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.draft.slug}, version {self.number} of its draft"
+
+
 class OrderState(models.TextChoices):
     IN_FORCE = "in_force", "in force"
     REVOKED = "revoked", "revoked"
@@ -119,6 +169,8 @@ class OrderRecord(ScopedModel):
     allowed = models.JSONField(default=dict)
     """Parameter → values it may take."""
     runs_per_day = models.PositiveIntegerField()
+    devices_per_hour = models.PositiveIntegerField(null=True, blank=True)
+    """Most devices on which it runs in any hour; null: as many as it names."""
     not_before = models.DateTimeField()
     expires_at = models.DateTimeField()
     digest = models.CharField(max_length=64, unique=True)
@@ -159,6 +211,8 @@ class JobState(models.TextChoices):
     SUCCEEDED = "succeeded", "succeeded"
     FAILED = "failed", "failed"
     REFUSED = "refused", "refused"
+    AWAITING_APPROVAL = "awaiting_approval", "stopped for an approval"
+    CONTINUED = "continued", "approved and continued"
     EXPIRED = "expired", "expired"
     CANCELLED = "cancelled", "cancelled"
 
@@ -181,6 +235,8 @@ class Job(ScopedModel):
     runbook = models.ForeignKey(RunbookRecord, on_delete=models.PROTECT, related_name="jobs")
     order = models.ForeignKey(OrderRecord, on_delete=models.PROTECT, null=True, blank=True, related_name="jobs")
     """The standing order it runs under; null: operators sign this very run."""
+    continues = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="continuations")
+    """The job that stopped for the approval that this one is; null: a run of its own."""
     ticket_id = models.BigIntegerField(null=True, blank=True)
     """Number of the ticket it is for."""
     parameters = models.JSONField(default=dict)
@@ -221,7 +277,8 @@ class Job(ScopedModel):
                 condition=~Q(state__in=["queued", "delivered"]) | ~Q(envelope=b""), name="job_under_way_has_envelope"
             ),
             CheckConstraint(
-                condition=~Q(state__in=["succeeded", "failed", "refused"]) | ~Q(result_envelope=b""),
+                condition=~Q(state__in=["succeeded", "failed", "refused", "awaiting_approval", "continued"])
+                | ~Q(result_envelope=b""),
                 name="job_result_is_signed",
             ),
             UniqueConstraint(fields=["device", "counter"], name="job_counter_once_a_device"),

@@ -12,6 +12,7 @@ from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.runbooks import rules
 from forestall.server.runbooks.models import (
+    OPEN_STATES,
     UNDER_WAY,
     AuthorityProposal,
     Job,
@@ -206,6 +207,69 @@ def reach_of(
     covered = set(devices) | {device for device, signed_by in others if device and len(signed_by) < 2}
     fleet = Device.objects.visible_to(_DELIVERY).filter(client=client_id, status=DeviceStatus.APPROVED).count()
     return rules.reach(covered=len(covered), client_devices=fleet, needed=needed)
+
+
+def devices_this_hour(*, order: OrderRecord, without: UUID | None = None, now: datetime) -> int:
+    """Devices that an order ran on, or was queued for, in the last 60 minutes; ``without``: one that does not count."""
+    jobs_of = Job.objects.visible_to(_DELIVERY).filter(order=order, created_at__gt=now - rules.HOUR)
+    return jobs_of.exclude(state=JobState.CANCELLED).exclude(device=without).values("device_id").distinct().count()
+
+
+def steps_before(job: Job) -> int:
+    """The number of the runbook's step that a job's first result is about: a continuation begins in the middle."""
+    if job.continues_id is None:
+        return 0
+    continues = read_statement(bytes(job.statement), JobStatement).continues
+    return 0 if continues is None else continues.step
+
+
+def undoable(job: Job) -> int:
+    """How many changes of a job, and of those it continues, its device's undo journal had when it answered.
+
+    Of a run that was cut short nobody knows: 1, so that it can be tried.
+    """
+    if job.dry_run:
+        return 0
+    if job.result_code == "interrupted":
+        return 1
+    count = sum(int(step.get("changed", {}).get("undoable", 0)) for step in job.result_steps)
+    if any(
+        step.get("part") == "undo" and step.get("ok") and step["action"] == "changes.undo" for step in job.result_steps
+    ):
+        return 0  # it put everything back by itself
+    if job.continues_id is not None:
+        count += undoable(Job.objects.visible_to(_DELIVERY).get(pk=job.continues_id))
+    return count
+
+
+def undone_by(job: Job) -> Job | None:
+    """The job that put back what this one changed, or is about to; None when there is none."""
+    undoing = Job.objects.visible_to(_DELIVERY).filter(
+        device=job.device_id, runbook__slug=rules.UNDO_CHANGE, dry_run=False, parameters={"job": str(job.pk)}
+    )
+    found: Job | None = undoing.filter(state__in=[*OPEN_STATES, JobState.SUCCEEDED]).order_by("-created_at").first()
+    return found
+
+
+def continuation(*, scope: Scope, job: Job) -> Job | None:
+    """The newest job that lets this one go on after its approval; None when there is none."""
+    return jobs(scope=scope).filter(continues=job).order_by("-created_at").first()
+
+
+def dry_run_of(*, scope: Scope, job: Job, now: datetime) -> Job | None:
+    """The newest dry run of just this (runbook, device, parameters) in the last 24 hours that came to its end."""
+    return (
+        jobs(scope=scope)
+        .filter(
+            device=job.device_id,
+            runbook=job.runbook_id,
+            parameters=job.parameters,
+            dry_run=True,
+            state=JobState.SUCCEEDED,
+            created_at__gt=now - rules.DAY,
+        )
+        .first()
+    )
 
 
 # --- what waits for devices ---

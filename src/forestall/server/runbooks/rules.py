@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
+
 from forestall.trust.authorise import Refused, order_parameters
 from forestall.trust.statements import ParameterValue, Runbook, StandingOrder
 
@@ -23,6 +25,9 @@ ANSWER_GRACE = timedelta(hours=1)
 ANNOUNCED = timedelta(hours=1)
 """How long a new standing order goes with every reply to its devices."""
 DAY = timedelta(hours=24)
+HOUR = timedelta(hours=1)
+UNDO_CHANGE = "undo-change"
+"""The runbook that puts back what a job changed; its parameter ``job`` names it."""
 
 FEW = 5
 """Devices that one operator's signature may cover at any client, however small."""
@@ -120,6 +125,18 @@ def order_refuses(
     except Refused as refusal:
         return f"the standing order does not fit: {refusal.sentence}"
     return ""
+
+
+def budget_refuses(*, order: StandingOrder, devices_this_hour: int) -> str:
+    """Why an order may not reach one more device now; empty: it may. ``devices_this_hour``: others, in the last 60
+    minutes."""
+    most = order.devices_per_hour
+    if most is msgspec.UNSET or devices_this_hour < most:
+        return ""
+    return (
+        f"the standing order's budget is used up: it ran on {devices_this_hour} "
+        f"device{'s' * (devices_this_hour != 1)} in the last hour, at most {most}"
+    )
 
 
 def runs_left(*, order: StandingOrder, runs: int) -> bool:

@@ -51,6 +51,7 @@ from forestall.trust.dsse import EnvelopeError, decode, merge, signers
 from forestall.trust.keys import key_id
 from forestall.trust.sign import wrap_invocation
 from forestall.trust.statements import (
+    Continuation,
     Invocation,
     JobResult,
     ParameterValue,
@@ -61,6 +62,7 @@ from forestall.trust.statements import (
     StandingOrder,
     plain,
     read_statement,
+    result_digest,
     statement_bytes,
     statement_digest,
 )
@@ -468,6 +470,8 @@ def job_change(*, job: Job, scope: Scope, parameters: Mapping[str, ParameterValu
     scope.require(Permission.JOB_PREPARE, on=job)
     if job.state != JobState.AWAITING_SIGNATURE:
         raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: only an unsigned job can be changed")
+    if job.continues_id is not None and dict(parameters) != job.parameters:
+        raise RunbooksError(f"job {job.pk} approves one that stopped: its parameters cannot be others")
     if not reason.strip():
         raise RunbooksError("reason: empty; say why this is to be done")
     _require_parameters(queries.runbook_content(job.runbook), parameters)
@@ -484,11 +488,19 @@ def job_cancel(*, job: Job, scope: Scope, now: datetime, reason: str = "") -> Jo
     scope.require(Permission.JOB_PREPARE, on=job)
     if job.state not in (JobState.AWAITING_SIGNATURE, JobState.QUEUED):
         raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it can no longer be cancelled")
+    was = job.state
     job.state, job.finished_at = JobState.CANCELLED, now
     job.save(update_fields=["state", "finished_at"])
     _tell(
         job, what=JobState.CANCELLED, actor=scope.who, text=f"Cancelled: {reason}" if reason else "Cancelled.", now=now
     )
+    if job.continues_id is not None and was == JobState.AWAITING_SIGNATURE:
+        declined = (
+            f"The approval was declined{f': {reason}' if reason else ''}. It does not go on; what it changed stays."
+        )
+        _move_stopped(job, JobState.CANCELLED, text=declined, actor=scope.who, now=now)
+    elif job.continues_id is not None:
+        _move_stopped(job, JobState.AWAITING_APPROVAL, text="Its approval was taken back.", actor=scope.who, now=now)
     return job
 
 
@@ -548,6 +560,8 @@ def job_submit_signed(*, scope: Scope, envelope: bytes, now: datetime) -> Job:
     by = "an operator" if len(job.signed_by) == 1 else f"{len(job.signed_by)} operators"
     text = f"{job.runbook.title} on {job.device.name}: signed by {by} ({_short(job.signed_by)}) and queued."
     _tell(job, what=JobState.QUEUED, actor=scope.who, text=text, now=now)
+    if job.continues_id is not None:
+        _move_stopped(job, JobState.CONTINUED, text="Approved: it goes on.", actor=scope.who, now=now)
     _renumber_behind(job, now)
     return job
 
@@ -610,7 +624,12 @@ def job_result_receive(*, device: Device, envelope: bytes, now: datetime) -> Job
     job.result_steps = [msgspec.to_builtins(step) for step in result.steps]
     job.result_envelope, job.evidence_reference = envelope, entry.reference
     job.save()
-    said = {"succeeded": "Succeeded", "failed": "Failed", "refused": "Refused"}[result.outcome]
+    said = {
+        "succeeded": "Succeeded",
+        "failed": "Failed",
+        "refused": "Refused",
+        "awaiting_approval": "Stopped for an approval",
+    }[result.outcome]
     said = f"Dry run: {said.lower()}" if job.dry_run else said
     code = "" if result.outcome == "succeeded" else f" ({result.code})"
     _tell(
@@ -621,6 +640,12 @@ def job_result_receive(*, device: Device, envelope: bytes, now: datetime) -> Job
         now=now,
         reference=entry.reference,
     )
+    if result.outcome == "awaiting_approval":
+        _continuation_prepare(job, scope=_INTAKE, now=now)
+        return job
+    if result.outcome == "refused" and job.continues_id is not None:
+        text = f"The device refused the approval: {result.detail}"
+        _move_stopped(job, JobState.AWAITING_APPROVAL, text=text, actor=device.name, now=now)
     event_record(event=Event.JOB_FINISHED, subject=job.pk, at=now, detail=_finished(job))
     return job
 
@@ -660,6 +685,8 @@ def jobs_expire(*, now: datetime) -> int:
         }[JobState(state)]
         _evidence(job, EvidenceKind.JOB_EXPIRED, {"was": state}, now)
         _tell(job, what=JobState.EXPIRED, actor="worker", text=text, now=now)
+        if job.continues_id is not None:
+            _move_stopped(job, JobState.AWAITING_APPROVAL, text="No approval came in time.", actor="worker", now=now)
         event_record(event=Event.JOB_FINISHED, subject=job.pk, at=now, detail=_finished(job))
         expired += 1
     orders = OrderRecord.objects.visible_to(_CLOCK)
@@ -667,6 +694,109 @@ def jobs_expire(*, now: datetime) -> int:
     settled = Q(expires_at__lte=now) | Q(state=OrderState.IN_FORCE, installed_at__lte=now - rules.ANNOUNCED)
     orders.filter(settled, announced=True).update(announced=False)
     return expired
+
+
+# --- approvals and undoing ---------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def job_continue(*, job: Job, scope: Scope, now: datetime) -> Job:
+    """Prepare the approval of a job that stopped for one, again: the first was prepared by itself, and has expired.
+
+    RunbooksError when it does not wait for one, one is prepared already, or it stopped too long ago.
+    """
+    job = _locked(job, scope)
+    scope.require(Permission.JOB_PREPARE, on=job)
+    if job.state != JobState.AWAITING_APPROVAL:
+        raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it does not wait for an approval")
+    waiting = Job.objects.visible_to(_LOOP).filter(continues=job, state__in=OPEN_STATES).first()
+    if waiting is not None:
+        raise RunbooksError(f"its approval is {waiting.get_state_display()} already: job {waiting.pk}")
+    if job.finished_at is not None and now - job.finished_at > authorise.MAX_APPROVAL_WAIT:
+        raise RunbooksError(
+            f"it stopped at {job.finished_at:%Y-%m-%d %H:%M} UTC, more than {authorise.MAX_APPROVAL_WAIT.days} days "
+            "ago: the device has forgotten it; prepare the job anew"
+        )
+    return _continuation_prepare(job, scope=scope, now=now)
+
+
+def _continuation_prepare(stopped: Job, *, scope: Scope, now: datetime) -> Job:
+    """The job that lets a stopped one go on, for an operator to sign: prepared at once, so that nobody has to know."""
+    device = Device.objects.visible_to(_LOOP).select_for_update(of=("self",), no_key=True).get(pk=stopped.device_id)
+    result = read_statement(decode(bytes(stopped.result_envelope)).body(), JobResult)
+    step = queries.steps_before(stopped) + len(result.steps) - 1
+    continues = Continuation(job=str(stopped.pk), step=step, result=result_digest(result))
+    runbook = queries.runbook_content(stopped.runbook)
+    asked = runbook.steps[step].approval if 0 <= step < len(runbook.steps) else msgspec.UNSET
+    if asked is msgspec.UNSET or stopped.dry_run:
+        raise ResultRefusedError(f"job {stopped.pk} says that it waits before step {step + 1}, which asks for nothing")
+    job_id, counter = uuid4(), _next_counter(device)
+    reason = f"Approve: {asked}"
+    statement = _job_statement(
+        job_id=job_id,
+        device=device,
+        runbook=stopped.runbook,
+        parameters=stopped.parameters,
+        reason=reason,
+        counter=counter,
+        dry_run=False,
+        continues=continues,
+        now=now,
+    )
+    job: Job = Job.objects.create(
+        id=job_id,
+        client=stopped.client,
+        site=stopped.site,
+        device=device,
+        runbook=stopped.runbook,
+        continues=stopped,
+        ticket_id=stopped.ticket_id,
+        parameters=stopped.parameters,
+        reason=reason,
+        state=JobState.AWAITING_SIGNATURE,
+        counter=counter,
+        statement=statement_bytes(statement),
+        created_at=now,
+        created_by=scope.who,
+        expires_at=statement.expires_at,
+    )
+    text = f"{stopped.runbook.title} on {device.name} waits for an operator's approval: {asked}"
+    _tell(job, what="prepared", actor=scope.who, text=text, now=now)
+    return job
+
+
+def _move_stopped(continuation: Job, state: JobState, *, text: str, actor: str, now: datetime) -> None:
+    """Note on the job that stopped what became of its approval."""
+    stopped = Job.objects.visible_to(_LOOP).get(pk=continuation.continues_id)
+    stopped.state = state
+    stopped.save(update_fields=["state"])
+    _event(stopped, what=state, actor=actor, text=text, now=now)
+
+
+@transaction.atomic
+def job_undo_prepare(*, job: Job, scope: Scope, reason: str, now: datetime) -> Job:
+    """Prepare the job that puts back what another changed, for an operator to sign.
+
+    RunbooksError when the device's undo journal has nothing of it, it was undone already, or it still goes on.
+    """
+    job = _locked(job, scope)
+    scope.require(Permission.JOB_PREPARE, on=job)
+    if job.is_open:
+        raise RunbooksError(f"job {job.pk} is {job.get_state_display()}: it can be undone once it has ended")
+    if queries.undoable(job) == 0:
+        raise RunbooksError(f"nothing that job {job.pk} changed is in its device's undo journal")
+    undone = queries.undone_by(job)
+    if undone is not None:
+        raise RunbooksError(f"job {job.pk} was undone already, by job {undone.pk}")
+    return job_prepare(
+        scope=scope,
+        runbook=rules.UNDO_CHANGE,
+        device=job.device,
+        parameters={"job": str(job.pk)},
+        reason=reason,
+        ticket_id=job.ticket_id,
+        now=now,
+    )
 
 
 # --- standing orders --------------------------------------------------------------------------------------------
@@ -727,6 +857,7 @@ def order_install(*, scope: Scope, envelope: bytes, now: datetime) -> OrderRecor
         trigger=order.trigger,
         allowed={name: list(values) for name, values in order.allowed.items()},
         runs_per_day=order.runs_per_day,
+        devices_per_hour=None if order.devices_per_hour is msgspec.UNSET else order.devices_per_hour,
         not_before=order.not_before,
         expires_at=order.expires_at,
         digest=digest,
@@ -852,6 +983,12 @@ def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | Non
         if not rules.runs_left(order=order, runs=runs.exclude(state=JobState.CANCELLED).count()):
             log.info("order %s has no runs left on %s today", record.pk, device.pk)
             continue
+        over = rules.budget_refuses(
+            order=order, devices_this_hour=queries.devices_this_hour(order=record, without=device.pk, now=now)
+        )
+        if over:
+            log.info("order %s waits with %s: %s", record.pk, device.pk, over)
+            continue
         if _open_jobs(device, record.runbook, parameters).exists():
             continue
         because = f"{trigger.kind} {trigger.target}: {trigger.reason}"
@@ -898,6 +1035,8 @@ def order_run(
             parameters=parameters,
             runs=runs.exclude(state=JobState.CANCELLED).count(),
             now=now,
+        ) or rules.budget_refuses(
+            order=order, devices_this_hour=queries.devices_this_hour(order=record, without=device.pk, now=now)
         )
         if why:
             continue
@@ -997,8 +1136,15 @@ def _runbooks(record: RunbookRecord) -> dict[str, Runbook]:
     return {record.digest: queries.runbook_content(record)}
 
 
-def _situation(device: Device, *, last_counter: int, now: datetime) -> authorise.Situation:
+def _situation(
+    device: Device,
+    *,
+    last_counter: int,
+    now: datetime,
+    suspended: Mapping[str, authorise.Suspended] | None = None,
+) -> authorise.Situation:
     return authorise.Situation(
+        suspended=suspended or {},
         device_id=str(device.pk),
         client_id=str(device.client_id),
         now=now,
@@ -1026,9 +1172,27 @@ def _authorised_job(job: Job, envelope: bytes, now: datetime) -> authorise.Autho
         root=queries.root_newest(),
         runbooks=_runbooks(job.runbook),
         envelope=envelope,
-        situation=_situation(job.device, last_counter=last, now=now),
+        situation=_situation(job.device, last_counter=last, now=now, suspended=_suspended(job)),
     )
     return authorised
+
+
+def _suspended(job: Job) -> dict[str, authorise.Suspended]:
+    """The run that a job approves, as its device told it; the device itself goes by what it remembers."""
+    if job.continues_id is None:
+        return {}
+    stopped = Job.objects.visible_to(_LOOP).select_related("runbook").get(pk=job.continues_id)
+    result = read_statement(decode(bytes(stopped.result_envelope)).body(), JobResult)
+    runbook = queries.runbook_content(stopped.runbook)
+    told = authorise.Suspended(
+        job_id=str(stopped.pk),
+        runbook=stopped.runbook.digest,
+        parameters=authorise.complete_parameters(runbook, stopped.parameters),
+        step=queries.steps_before(stopped) + len(result.steps) - 1,
+        result=result_digest(result),
+        stopped_at=result.finished_at,
+    )
+    return {told.job_id: told}
 
 
 def _next_counter(device: Device) -> int:
@@ -1050,6 +1214,7 @@ def _job_statement(
     counter: int,
     dry_run: bool,
     until: datetime | None = None,
+    continues: Continuation | None = None,
     now: datetime,
 ) -> JobStatement:
     return JobStatement(
@@ -1063,6 +1228,7 @@ def _job_statement(
         risk=queries.runbook_content(runbook).risk,
         reason=reason,
         dry_run=dry_run,
+        continues=continues,
     )
 
 
@@ -1077,6 +1243,7 @@ def _restate(job: Job, now: datetime) -> None:
         reason=job.reason,
         counter=job.counter,
         dry_run=job.dry_run,
+        continues=read_statement(bytes(job.statement), JobStatement).continues,
         # Prepared for less than its usual life: it keeps its end.
         until=job.expires_at if job.expires_at < job.created_at + rules.JOB_LIFE else None,
         now=now,

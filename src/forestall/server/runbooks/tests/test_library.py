@@ -20,7 +20,10 @@ DOCS = Path(__file__).parents[5] / "docs"
 LIBRARY = {runbook.slug: runbook for runbook in read_library()}
 SAMPLES = {"path": "/srv", "service": "nginx", "text": "documents", "integer": 7, "boolean": True}
 
-SAMPLES_OF = {"roll-back-packages": {"packages": "openssl=3.0.11-1 libc6:i386=1:2.36-9"}}
+SAMPLES_OF = {
+    "undo-change": {"job": "11111111-1111-4111-8111-111111111111"},
+    "roll-back-packages": {"packages": "openssl=3.0.11-1 libc6:i386=1:2.36-9"},
+}
 
 
 def test_the_three_runbooks_of_the_loop_are_there():
