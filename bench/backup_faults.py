@@ -35,10 +35,10 @@ from forestall.agent.act.backups.scratch import scratch_folder
 from forestall.agent.act.backups.servers import Maria, Postgres, new_maria, new_postgres
 from forestall.agent.act.backups.tools import KITS
 from forestall.agent.act.backups.trial import Trial
-from forestall.agent.act.context import Context
+from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.collect.backup_settings import BackupSetting
 from forestall.agent.collect.host import LocalHost
-from forestall.trust.proofs import ProofLevel, RestoreProof
+from forestall.trust.proofs import PROOF_LEVELS, ProofLevel, RestoreProof
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of throw-away repositories
 NAME = "nightly"
@@ -375,6 +375,8 @@ class Fault:
 
 
 def files_below(folder: Path, *, least: int = 1) -> list[Path]:
+    if folder.is_file():
+        return [folder]
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size >= least)
 
 
@@ -651,7 +653,7 @@ def renewed(do: Callable[[World], None]) -> Callable[[World], None]:
         status = last.stat()
         do(world)
         made = newest(world)
-        if made != last:
+        if made != last and last.exists():
             shutil.rmtree(last) if last.is_dir() else last.unlink()
         keep_times(made, status)
 
@@ -892,10 +894,11 @@ def world_of(kind: str, seed: int, live: Live) -> Iterator[World]:
 
 
 def try_fault(fault: Fault, seed: int, live: Live) -> Outcome:
-    """Damage a backup and put it to the proof, level by level."""
+    """Damage a backup and put it to the proof, level by level. Right: it fails at the stated level and the highest."""
     with world_of(fault.kind, seed, live) as world:
         fault.inject(world)
-        found, detail = "", ""
+        found = ""
+        detail = ""
         levels = levels_of(world.tool)
         for level in levels:
             proof = attempt(world, level)
@@ -904,15 +907,17 @@ def try_fault(fault: Fault, seed: int, live: Live) -> Outcome:
                 break
             if not isinstance(proof, RestoreProof):
                 detail = str(proof)
-        # What a weaker proof refuses, the strongest must not pass.
-        last = attempt(world, levels[-1]) if found and found != levels[-1] else None
-        is_passed_above = isinstance(last, RestoreProof) and last.ok
-        if is_passed_above:
-            detail = f"PASSED at {levels[-1]}: {detail}"
-        return Outcome(
-            fault.kind, fault.name, fault.level, found, detail, 0.0, found == fault.level and not is_passed_above,
-            left_behind(world),
-        )  # fmt: skip
+        # Found by the luck of a sample, it must still be found where it must; and no stronger proof may pass it.
+        also = dict.fromkeys([fault.level, levels[-1]]) if found else {}
+        passed = [level for level in also if level != found and not has_failed(attempt(world, level))]
+        if passed:
+            detail = f"NOT FOUND at {', '.join(passed)}: {detail}"
+        is_right = bool(found) and not passed and found in levels[: levels.index(fault.level) + 1]
+        return Outcome(fault.kind, fault.name, fault.level, found, detail, 0.0, is_right, left_behind(world))
+
+
+def has_failed(answer: RestoreProof | ActionFailed) -> bool:
+    return isinstance(answer, RestoreProof) and not answer.ok
 
 
 def try_healthy(kind: str, seed: int, live: Live) -> Outcome:
@@ -993,6 +998,8 @@ def summary_of(outcomes: Sequence[Outcome]) -> str:
         f"scratch folders left behind: {sum(each.left_behind for each in outcomes)}",
     ]
     by_level = Counter(each.found for each in injected)
+    early = sum(bool(each.found) and each.found != each.stated for each in injected)
+    lines.append(f"found below the stated level already, by the luck of a sample: {early}")
     lines.append("found at: " + ", ".join(f"{level} {by_level[level]}" for level in PROOF_LEVELS if by_level[level]))
     for kind in MAKERS:
         took = [each.seconds for each in healthy if each.kind == kind and each.is_right]

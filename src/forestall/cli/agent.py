@@ -359,6 +359,58 @@ def backup(*, name: str) -> int:
 
 
 @agent.command()
+@click.argument("name")
+@click.option(
+    "--level",
+    type=click.Choice(["integrity", "sample", "whole", "database", "application"]),
+    default="whole",
+    show_default=True,
+    help="What is to be shown.",
+)
+@click.option(
+    "--most-mb", default=10_000, show_default=True, type=click.IntRange(min=1), help="Most the restore takes."
+)
+@click.option("--rate-kb", default=0, show_default=True, type=click.IntRange(min=0), help="Most kB a second; 0: any.")
+@click.option("--sample", default=20, show_default=True, type=click.IntRange(min=1), help="Files at the level sample.")
+@click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
+def prove(*, name: str, level: str, most_mb: int, rate_kb: int, sample: int, as_json: bool) -> int:
+    """Restore the backup NAME of backups.toml into a private scratch folder, and compare it with what was backed up.
+
+    What was restored is removed afterwards; the outcome is kept for the server. Exit 1 when the backup failed the
+    proof, 2 when it could not be tried (no room, in use, a program missing).
+    """
+    from typing import cast
+
+    import msgspec
+
+    from forestall.agent.act.backups import prove as prove_backup
+    from forestall.agent.act.context import ActionFailed, Context
+    from forestall.agent.collect.host import LocalHost
+    from forestall.agent.collect.redaction import redact
+    from forestall.trust.proofs import ProofLevel
+
+    context = Context(agent_home=Path(current_home().folder), timeout_seconds=24 * 3600)
+    try:
+        proof = prove_backup(
+            name, cast(ProofLevel, level), LocalHost(), context, most_mb=most_mb, rate_kb=rate_kb, sample=sample
+        )
+    except ActionFailed as error:
+        click.echo(redact(error.sentence), err=True)
+        return 2
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(proof), indent=2).decode())
+        return 0 if proof.ok else 1
+
+    word = "proven to" if proof.ok else "FAILED at"
+    click.echo(f"Backup {name} {word} the level {proof.level}: {proof.detail}.")
+    if proof.snapshot_at is not None:
+        click.echo(f"Restored: {proof.snapshot[:40]} of {proof.snapshot_at:%Y-%m-%d %H:%M} UTC.")
+    for line in proof.differences:
+        click.echo(f"  {line}")
+    return 0 if proof.ok else 1
+
+
+@agent.command()
 @click.option(
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -18,15 +18,16 @@ import msgspec
 from forestall.agent.act.backups import manifest as manifests
 from forestall.agent.act.backups.content import Comparison, Flaw, Snapshot
 from forestall.agent.act.backups.running import run
-from forestall.agent.act.backups.scratch import FOLDER_NAME, scratch_folder
+from forestall.agent.act.backups.scratch import scratch_folder
 from forestall.agent.act.backups.source import complaint, environment_of, find_backup, secrets_of
-from forestall.agent.act.backups.tools import kit_of
+from forestall.agent.act.backups.tools import kit_of, place_of
 from forestall.agent.act.backups.trial import Kit, Trial
 from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.act.sweep import size_in_words
 from forestall.agent.collect.backup_proofs import PROOFS_FILE_NAME, Proofs, read_proofs
 from forestall.agent.collect.backup_settings import RUNS_FILE_NAME, BackupRun, BackupSetting, SettingsError
 from forestall.agent.collect.host import Host
+from forestall.agent.collect.redaction import HIDDEN, redact
 from forestall.agent.config import file_write
 from forestall.trust.proofs import PROOF_LEVELS, ProofLevel, RestoreProof
 from forestall.wire.facts import BackupProof
@@ -59,16 +60,14 @@ def prove(
     tried = level_to_try(backup, kit, level)
     if ctx.dry_run:
         raise ActionFailed("dry_run_stopped", "this is a dry run: nothing was restored")
-    base = Path(backup.scratch) / "forestall-restore-tests" if backup.scratch else ctx.agent_home / FOLDER_NAME
-    started = host.now()
-    with scratch_folder(base, name=name, most_bytes=most_mb * 1_000_000) as scratch:
+    with scratch_folder(place_of(backup, ctx), name=name, most_bytes=most_mb * 1_000_000) as scratch:
         trial = Trial(
             backup=backup,
             host=host,
             ctx=ctx,
             scratch=scratch,
             level=tried,
-            now=started,
+            now=host.now(),
             environment=environment_of(backup),
             sample=sample,
             bytes_per_second=rate_kb * 1000,
@@ -76,9 +75,21 @@ def prove(
             last_run_at=_last_good_run(ctx.agent_home, name),
         )
         proof = _try(trial, kit)
-    proof = msgspec.structs.replace(proof, started_at=started)
+    proof = _without_secrets(proof, ctx.secrets)
     _record(ctx.agent_home, proof)
     return proof
+
+
+def _without_secrets(proof: RestoreProof, secrets: set[str]) -> RestoreProof:
+    """What leaves the device, and what is kept for it, holds no password that a tool may have printed."""
+
+    def clean(text: str) -> str:
+        # The longest first: one secret may be part of another.
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return redact(text)
+
+    return msgspec.structs.replace(proof, detail=clean(proof.detail), differences=tuple(map(clean, proof.differences)))
 
 
 def level_to_try(backup: BackupSetting, kit: Kit, level: ProofLevel) -> ProofLevel:

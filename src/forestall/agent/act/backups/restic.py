@@ -111,11 +111,11 @@ def require_no_lock(trial: Trial, found: list[tuple[str, dict[str, object]]]) ->
         raise ActionFailed("backup_busy", f"the repository is in use by {who} since {since:%H:%M} UTC; try again later")
 
 
-def is_stale(lock: dict[str, object], *, now: datetime) -> bool:
-    """Whether whoever made it is gone: its process on this machine, or it was not renewed for ``STALE``."""
+def is_stale(lock: dict[str, object], *, now: datetime, age: timedelta = STALE) -> bool:
+    """Whether whoever made it is gone: its process on this machine, or it was not renewed for so long."""
     if lock.get("hostname") == platform.node() and not is_alive(int(str(lock.get("pid", 0)))):
         return True
-    return now - _time(str(lock["time"])) > STALE
+    return now - _time(str(lock["time"])) > age
 
 
 def is_alive(pid: int) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from forestall.agent.act.backups import borg, declared, dump_files, pg_basebackup, restic, tar, tree
+from forestall.agent.act.backups.scratch import FOLDER_NAME
 from forestall.agent.act.backups.trial import Kit
-from forestall.agent.act.context import ActionFailed
+from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.collect.backup_settings import BackupSetting
 
 KITS: dict[str, Kit] = {
@@ -19,6 +22,11 @@ KITS: dict[str, Kit] = {
     "mariadb_dump": dump_files.MARIADB_DUMP,
     "declared": declared.KIT,
 }
+
+
+def place_of(backup: BackupSetting, ctx: Context) -> Path:
+    """The folder in which restore tests of this backup make theirs."""
+    return Path(backup.scratch) / "forestall-restore-tests" if backup.scratch else ctx.agent_home / FOLDER_NAME
 
 
 def kit_of(backup: BackupSetting) -> Kit:

@@ -15,7 +15,7 @@ from forestall.agent.act.backups.content import Comparison, Entry, Flaw, Snapsho
 from forestall.agent.act.backups.manifest import Manifest
 from forestall.agent.act.backups.running import Done, Pace, run
 from forestall.agent.act.backups.scratch import Scratch
-from forestall.agent.act.backups.source import complaint
+from forestall.agent.act.backups.source import complaint, environment_of
 from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.collect.backup_settings import BackupSetting
 from forestall.agent.collect.host import Host
@@ -85,6 +85,22 @@ class Trial:
     def copy(self, source: Path, target: Path) -> int:
         """Copy a file at the rate that is allowed; its bytes. Flaw when it cannot be read."""
         return Copier(self).copy(source, target)
+
+
+def bare_trial(backup: BackupSetting, host: Host, ctx: Context, scratch: Scratch) -> Trial:
+    """For asking a tool something without restoring."""
+    return Trial(
+        backup=backup,
+        host=host,
+        ctx=ctx,
+        scratch=scratch,
+        level="integrity",
+        now=host.now(),
+        environment=environment_of(backup),
+        sample=1,
+        bytes_per_second=0,
+        chance=random.Random(),  # noqa: S311 - nothing is drawn
+    )
 
 
 @dataclass(slots=True)
