@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "updates": ("forestall.cli.updates", "updates", "What waits, by when it must be in, and whether it was."),
     "deploy": ("forestall.cli.deploy", "deploy", "What became of updates; install now; patch policies."),
     "rollout": ("forestall.cli.rollout", "rollout", "Updates ring by ring: start, watch, promote, pause."),
+    "recovery": ("forestall.cli.recovery", "recovery", "What must be recoverable; restore tests and proofs."),
     "tickets": ("forestall.cli.desk", "tickets", "List and work tickets."),
     "jobs": ("forestall.cli.desk", "jobs", "List jobs; show or prepare one."),
     "portal": ("forestall.cli.portal", "portal", "For a client's people: devices, tickets, planned work."),

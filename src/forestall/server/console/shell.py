@@ -55,6 +55,7 @@ NAVIGATION = (
     NavItem("p", "updates", "Updates", "/updates/", group="Upkeep"),
     NavItem("i", "rollouts", "Rollouts", "/rollouts/", group="Upkeep"),
     NavItem("u", "vulnerabilities", "Vulnerabilities", "/vulnerabilities/", group="Upkeep"),
+    NavItem("b", "recovery", "Recovery", "/recovery/", group="Upkeep"),
     NavItem("r", "runbooks", "Runbooks", "/runbooks/", group="Work"),
     NavItem("j", "jobs", "Jobs", "/jobs/", group="Work"),
     NavItem("w", "windows", "Windows", "/windows/", group="Work"),

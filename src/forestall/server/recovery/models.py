@@ -63,7 +63,7 @@ class ProtectedSystem(ScopedModel):
     """How long a proof counts."""
     test_by_itself = models.BooleanField(default=True)
     """Whether restore tests are started in maintenance windows when they come due."""
-    test_most_mb = models.PositiveIntegerField(default=2048)
+    test_most_mb = models.PositiveIntegerField(default=2000)
     """Most that one test restores."""
     test_rate_kb = models.PositiveIntegerField(default=0)
     """Most kB a second that one test reads; 0: no bound."""

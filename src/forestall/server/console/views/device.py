@@ -24,9 +24,9 @@ from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Tab, Table
 from forestall.server.console.shell import render_page
 from forestall.server.console.status_words import is_silent, state_in_words
-from forestall.server.console.views import deployments, vulnerabilities
+from forestall.server.console.views import access, deployments, recovery, vulnerabilities
 from forestall.server.console.views.checks import check_panel, problems_first
-from forestall.server.console.views.device_tabs import FACTS_TABS, Known
+from forestall.server.console.views.device_tabs import FACTS_TABS, Known, Section
 from forestall.server.console.views.evidence import entries_table
 from forestall.server.evidence import queries as evidence
 from forestall.server.inventory import queries as inventory
@@ -80,13 +80,24 @@ def device(request: PageRequest, device_id: UUID, tab: str = "") -> HttpResponse
     elif tab == "updates":
         reported = _facts_tab(request, found, tab, now)
         context |= reported | deployments.device_tab(request, found, now, known=reported["facts"])
+    elif tab == "backups":
+        reported = _facts_tab(request, found, tab, now)
+        systems, proofs = recovery.device_sections(scope=scope, device=found, now=now)
+        sections = [
+            Section("What must be recoverable", systems),
+            Section("Backups", reported["sections"][0].table),
+            Section("Proofs", proofs),
+        ]
+        context |= reported | {"sections": sections}
+    elif tab == "access":
+        context |= _facts_tab(request, found, tab, now) | access.device_tab(request, found, now)
     elif tab == "evidence":
         scope.require(Permission.EVIDENCE_VIEW)
         rows = list(evidence.entries(scope=scope).filter(device_id=found.pk).order_by("-at", "-index")[:EVIDENCE_SHOWN])
         context |= {"table": entries_table(rows, now)}
     else:
         context |= _facts_tab(request, found, tab, now)
-    own_template = tab in {"metrics", "vulnerabilities", "updates", "evidence"}
+    own_template = tab in {"metrics", "vulnerabilities", "updates", "evidence", "access"}
     return render_page(
         request,
         f"device_{tab if own_template else 'facts' if tab else 'overview'}",

@@ -31,6 +31,7 @@ from forestall.server.patching import pending as pending_updates
 from forestall.server.patching.obligations import BUILT_IN
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.people.voice import is_staff
+from forestall.server.recovery import queries as recovery
 from forestall.server.runbooks import queries as runbooks
 from forestall.server.runbooks.models import Job
 from forestall.server.tickets import queries as tickets
@@ -40,6 +41,8 @@ from forestall.server.tickets.queries import QueueRow
 QUEUE_SHOWN = 12
 LINES_SHOWN = 10
 SILENT_SHOWN = 5
+PROOFS_SHOWN = 5
+PROOFS_AHEAD = timedelta(days=14)
 AHEAD = timedelta(days=30)
 THIS_WEEK = timedelta(days=7)
 YESTERDAY = timedelta(hours=36)
@@ -95,6 +98,7 @@ def today(request: PageRequest) -> HttpResponse:
         "needs_more": len(needs) - QUEUE_SHOWN,
         "soon": [
             *(_missed_lines(scope, now) if can_see else []),
+            *(_losing_lines(scope, now) if can_see else []),
             *(_soon_line(check, now) for check in soon[:LINES_SHOWN]),
         ],
         "done": done,
@@ -256,6 +260,30 @@ def _missed_lines(scope: Scope, now: datetime) -> list[Line]:
         )
         for row in rows
     ]
+
+
+def _losing_lines(scope: Scope, now: datetime) -> list[Line]:
+    """Backups losing their proof, the soonest first."""
+    found = recovery.losing_proof(scope=scope, now=now, within=PROOFS_AHEAD)
+    lines = [
+        Line(
+            lead=parts.moment(one.judged.lapses_at, now),
+            text=format_html(
+                '<a href="{}">The proof of {} lapses</a> on {}. <span class="muted">{}</span>',
+                one.href,
+                one.system.name,
+                one.system.device.name,
+                one.system.client.name,
+            ),
+            tail=parts.status(Status.WARN, "losing its proof"),
+        )
+        for one in found[:PROOFS_SHOWN]
+    ]
+    more = len(found) - len(lines)
+    if more > 0:
+        text = format_html('<a href="/recovery/">{} more lose their proof</a>', words.plural(more, "system"))
+        lines.append(Line("", text))
+    return lines
 
 
 def _done(scope: Scope, now: datetime) -> list[Line]:

@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                 ('wanted_level', models.CharField(choices=[('reported', 'reported'), ('integrity', 'integrity'), ('sample', 'sample'), ('whole', 'whole'), ('database', 'database'), ('application', 'application')], default='sample', max_length=12)),
                 ('test_every_days', models.PositiveIntegerField(default=90)),
                 ('test_by_itself', models.BooleanField(default=True)),
-                ('test_most_mb', models.PositiveIntegerField(default=2048)),
+                ('test_most_mb', models.PositiveIntegerField(default=2000)),
                 ('test_rate_kb', models.PositiveIntegerField(default=0)),
                 ('test_sample', models.PositiveIntegerField(default=20)),
                 ('backups', models.JSONField(default=list)),

@@ -71,7 +71,7 @@ def test_the_schedule_tests_a_restore_in_the_window_and_the_signed_result_proves
     vault.report(hours=1)
     [job] = vault.jobs()
     assert job.state == "queued"
-    assert job.parameters == {"backup": "nightly", "level": "whole", "most_mb": 2048, "rate_kb": 500, "sample": 20}
+    assert job.parameters == {"backup": "nightly", "level": "whole", "most_mb": 2000, "rate_kb": 500, "sample": 20}
     assert job.reason == "restore test of web-01 at level whole, scheduled"
     vault.turn()
     assert len(vault.jobs()) == 1, "one test at a time"

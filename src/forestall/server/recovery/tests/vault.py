@@ -123,7 +123,7 @@ class Vault:
                 slug="prove-backup",
                 trigger="restore_test",
                 allowed={
-                    "backup": ["nightly"], "level": ["sample", "whole"], "most_mb": [2048], "rate_kb": [0],
+                    "backup": ["nightly"], "level": ["sample", "whole"], "most_mb": [2000], "rate_kb": [0],
                     "sample": [20], **changes,
                 },
                 runs_per_day=3,
