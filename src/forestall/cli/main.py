@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "groups": ("forestall.cli.labels", "groups", "List and change groups of devices."),
     "assets": ("forestall.cli.labels", "assets", "List and change what clients own, watched or not."),
     "checks": ("forestall.cli.desk", "checks", "List checks and their results."),
+    "coverage": ("forestall.cli.health", "coverage", "Who is covered by what; gaps by risk; exceptions."),
+    "health": ("forestall.cli.health", "health", "Scores and the checks behind them; the morning's run."),
     "alerts": ("forestall.cli.desk", "alerts", "List alerts."),
     "vulns": ("forestall.cli.vulns", "vulns", "What installed software is open to, and what to do first."),
     "updates": ("forestall.cli.updates", "updates", "What waits, by when it must be in, and whether it was."),
