@@ -13,6 +13,7 @@ from datetime import datetime
 from forestall.server.access import services as access
 from forestall.server.alerts import services as alerts
 from forestall.server.checks import services as checks
+from forestall.server.configuration import services as configuration
 from forestall.server.outbox.events import Event
 from forestall.server.outbox.models import OutboxEvent
 from forestall.server.outbox.services import Handler
@@ -107,6 +108,10 @@ def access_is_compared(event: OutboxEvent, now: datetime) -> None:
     access.device_follow_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
 
 
+def configuration_is_compared_with_its_baseline(event: OutboxEvent, now: datetime) -> None:
+    configuration.device_follow_by_id(device_id=event.subject, documents=event.detail["documents"], now=now)
+
+
 def other_programs_are_told(event: OutboxEvent, now: datetime) -> None:
     webhooks.event_tell(event, now)
 
@@ -120,6 +125,7 @@ LOOP: Mapping[Event, tuple[Handler, ...]] = {
         access_is_compared,
         software_is_matched_with_advisories,
         backups_are_followed,
+        configuration_is_compared_with_its_baseline,
     ),
     Event.SAMPLES_CROSSED: (judge_what_rests_on_the_samples,),
     Event.CHECK_CHANGED: (

@@ -84,6 +84,8 @@ class EvidenceKind(StrEnum):
     ACCESS_CHANGED = "access:changed"
     """Accounts, rights or keys of a device changed; payload: the difference."""
     BASELINE_CHANGED = "baseline:changed"
+    DRIFT_FOUND = "drift:found"
+    """A device is no longer set up as it was accepted; payload: the differences."""
     DRIFT_ACCEPTED = "drift:accepted"
     """A difference from the baseline was accepted, or that was taken back."""
     ASSESSMENT_IMPORTED = "assessment:imported"
