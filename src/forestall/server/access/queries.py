@@ -21,8 +21,10 @@ from forestall.server.access.models import (
 )
 from forestall.server.checks.result import Status
 from forestall.server.inventory.models import Device, DeviceStatus
+from forestall.server.inventory.queries import documents_of
 from forestall.server.people.models import Client, Site
 from forestall.server.people.scope import Scope
+from forestall.wire.facts import Access, Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,9 @@ def review_standings(*, scope: Scope, now: datetime, devices: Iterable[UUID] | N
     found = []
     for device_id, site_id, client_id in rows.order_by("pk").values_list("pk", "site_id", "client_id"):
         plan = known_plans.of(client_id=client_id, site_id=site_id)
-        own_site = site_id if site_id in known_plans.sites_of(client_id) else None
-        review = open_reviews.get((client_id, own_site))
+        review = open_reviews.get((client_id, site_id))
+        if review is None and site_id not in known_plans.sites_of(client_id):
+            review = open_reviews.get((client_id, None))
         counts_from = signed.get(device_id) or first.get(device_id)
         due = rules.months_later(counts_from, plan.every_months) if counts_from else None
         number, late = waiting.get(device_id, (0, 0))
@@ -185,4 +188,32 @@ def review_standings(*, scope: Scope, now: datetime, devices: Iterable[UUID] | N
         )
         href = f"/access/reviews/{review}/?device={device_id}" if review else f"/devices/{device_id}/access/"
         found.append(ReviewStanding(device_id, site_id, client_id, signed.get(device_id), due, status, why, href))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAccount:
+    """An account of a device, as its newest facts tell it."""
+
+    device: Device
+    account: Account
+    asked: bool
+    """Whether reviews ask about it."""
+
+
+def accounts(*, scope: Scope, devices: Iterable[Device], name: str = "") -> list[KnownAccount]:
+    """The accounts of devices, by device and name; only those called ``name`` where one is given."""
+    rows = list(devices)
+    documents = documents_of(scope=scope, kind=Access, devices=[one.pk for one in rows])
+    found = []
+    for device in rows:
+        document = documents.get(device.pk)
+        if document is None:
+            continue
+        asked = rules.asked_accounts(document)
+        found += [
+            KnownAccount(device, one, one.name in asked)
+            for one in sorted(document.accounts, key=lambda one: one.name)
+            if not name or one.name == name
+        ]
     return found

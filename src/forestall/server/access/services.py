@@ -104,10 +104,12 @@ def reviews_follow(*, device: Device, document: Access, now: datetime) -> None:
 
 
 def _open_review_of(device: Device) -> AccessReview | None:
+    """The review that a device belongs to now: one of its site, else the client's, unless its site has its own plan."""
     plans = Plans(ReviewPlan.objects.visible_to(_SELF).filter(client=device.client_id))
-    own = device.site_id in plans.sites_of(device.client_id)
-    rows = AccessReview.objects.visible_to(_SELF).filter(state=ReviewState.OPEN, client=device.client_id)
-    found: AccessReview | None = rows.filter(site=device.site_id if own else None).first()
+    rows = list(AccessReview.objects.visible_to(_SELF).filter(state=ReviewState.OPEN, client=device.client_id))
+    found = next((one for one in rows if one.site_id == device.site_id), None)
+    if found is None and device.site_id not in plans.sites_of(device.client_id):
+        found = next((one for one in rows if one.site_id is None), None)
     return found
 
 

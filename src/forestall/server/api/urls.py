@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forestall.server.api.app import api
 from forestall.server.api.routes import (
+    access,
     alerts,
     authority,
     bulk,
@@ -16,6 +17,7 @@ from forestall.server.api.routes import (
     deployments,
     devices,
     evidence,
+    health,
     jobs,
     labels,
     obligations,
@@ -42,7 +44,7 @@ for routes in (
     devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance, deployments, patch_policies,
-    rollouts, recovery, check_policies,
+    rollouts, recovery, check_policies, access, health,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

@@ -56,7 +56,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "rollout_preview": {"client": "{client_id}"},
     "hold_override": {"client": "{client_id}", "hold": 1, "reason": "because"},
     "protected_system_add": {"device": "{device_id}", "kind": "folder", "what": "/srv/another"},
+    "access_change_accept": {"device": "{device_id}", "changes": ["{access_change_id}"], "reason": "because"},
+    "access_review_begin": {"client": "{client_id}", "site": "{site_id}"},
+    "access_review_decide": {"items": ["{review_item_id}"], "decision": "keep"},
+    "review_plan_set": {"client": "{client_id}", "site": "{site_id}"},
     "patch_policy_set": {"site": "{site_id}"},
+    "health_run_start": {"client": "{client_id}"},
+    "coverage_exception_grant": {
+        "column": "backup", "device": "{device_id}", "reason": "because",
+        "expires_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+    },
     "check_policy_set": {"device": "{device_id}", "kind": "disk_space", "values": {}, "reason": "because"},
     "update_decide": {"device": "{device_id}", "decision": "approve", "name": "bash"},
     "obligation_rule_set": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -81,6 +82,17 @@ FORMS: dict[str, dict[str, str]] = {
     "recovery_attest": {"level": "whole"},
     "recovery_archive": {"why": "because"},
     "proof_withdraw": {"why": "because"},
+    "coverage_exceptions": {
+        "place": "device:{device_id}",
+        "column": "backup",
+        "reason": "because",
+        "until": (datetime.now(UTC) + timedelta(days=30)).date().isoformat(),
+    },
+    "access_begin": {"place": "site:{site_id}", "act": "plan", "months": "3", "days": "14"},
+    "access_changes_accept": {"pick": "{access_change_id}", "reason": "because"},
+    "access_review_decide": {"pick": "{review_item_id}", "decision": "keep"},
+    "access_review_end": {"reason": "because"},
+    "access_item_prepare": {"runbook": "lock-account"},
     "rollout_new": {"client": "{client_id}"},
     "hold_override": {"client": "{client_id}", "hold": "1", "reason": "because"},
     "update_except": {"reason": "because", "instead": "a wall", "until": "2031-01-01"},
