@@ -46,7 +46,7 @@ class Candidate:
         if self.setting is None:
             return ()
         engine = {"pg_dump": "postgresql", "pg_basebackup": "postgresql", "mariadb_dump": "mariadb"}.get(self.tool)
-        databases = (f"{engine}:{name}" if engine else f"database:{name}" for name in self.setting.databases)
+        databases = (name if ":" in name else f"{engine or 'database'}:{name}" for name in self.setting.databases)
         return (*self.setting.paths, *databases)
 
 

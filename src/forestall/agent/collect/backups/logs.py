@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from forestall.agent.collect.backups.common import stamp
 from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.redaction import redact
 
+ToUtc = Callable[[datetime], datetime]
 MOST_LOGS = 30
 _MOST_BYTES = 4 * 1024 * 1024
 """Of each log, its end."""
@@ -43,8 +44,11 @@ def bytes_of(number: str, unit: str) -> int:
     return round(float(number.replace(",", "").replace("'", "")) * factor)
 
 
-def runs_in(notes: Notes, text: str, rules: LogRules, *, file_at: datetime) -> list[Run]:
-    """The runs in a log, oldest first. ValueError names a time or size that cannot be read."""
+def runs_in(text: str, rules: LogRules, *, file_at: datetime | None, to_utc: ToUtc) -> list[Run]:
+    """The runs in a log, oldest first. ValueError names a time or size that cannot be read, or that there is no time.
+
+    ``to_utc`` turns times without a zone into UTC.
+    """
     start = re.compile(rules.start) if rules.start else None
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
@@ -53,14 +57,14 @@ def runs_in(notes: Notes, text: str, rules: LogRules, *, file_at: datetime) -> l
         blocks[-1].append(line[:_LINE_CHARACTERS])
     # What stands before the first beginning is the end of a run whose log was cut.
     blocks = [block for block in (blocks[1:] if start is not None else blocks) if any(map(str.strip, block))]
-    return [_run(notes, block, rules, file_at=file_at) for block in blocks]
+    return [_run(block, rules, file_at=file_at, to_utc=to_utc) for block in blocks]
 
 
-def _run(notes: Notes, lines: Sequence[str], rules: LogRules, *, file_at: datetime) -> Run:
+def _run(lines: Sequence[str], rules: LogRules, *, file_at: datetime | None, to_utc: ToUtc) -> Run:
     at, size, seconds, ok, detail = None, None, None, None, ""
     for line in lines:
         if rules.time and (found := re.search(rules.time, line)):
-            at = _time(notes, found[1] if found.re.groups else found[0], rules)
+            at = _time(found[1] if found.re.groups else found[0], rules, to_utc)
         if rules.size and (found := re.search(rules.size, line)):
             size = bytes_of(found[1], (found[2] or "") if found.re.groups > 1 else "")
         if rules.seconds and (found := re.search(rules.seconds, line)):
@@ -75,13 +79,16 @@ def _run(notes: Notes, lines: Sequence[str], rules: LogRules, *, file_at: dateti
         ok = True  # the owner names only what is wrong
     if ok is None and rules.ok:
         detail = "the log does not say that it ended well"
-    return Run(at=at or file_at, ok=ok, detail=detail, size=size, seconds=seconds)
+    at = at or file_at
+    if at is None:
+        raise ValueError(f"no line of a run has a time: {lines[0][:80]!r}")
+    return Run(at=at, ok=ok, detail=detail, size=size, seconds=seconds)
 
 
-def _time(notes: Notes, text: str, rules: LogRules) -> datetime:
+def _time(text: str, rules: LogRules, to_utc: ToUtc) -> datetime:
     # Without a zone it is the device's own.
     at = datetime.strptime(text, rules.time_format) if rules.time_format else datetime.fromisoformat(text)  # noqa: DTZ007
-    return notes.host.local_to_utc(at) if at.tzinfo is None else at.astimezone(UTC)
+    return to_utc(at) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def read_runs(notes: Notes, rules: LogRules) -> list[Run]:
@@ -94,7 +101,9 @@ def read_runs(notes: Notes, rules: LogRules) -> list[Run]:
             size = notes.host.status(path).size
             data = notes.host.read_bytes(path, offset=max(0, size - _MOST_BYTES), limit=_MOST_BYTES)
             notes.used(path)
-            found += reversed(runs_in(notes, data.decode(errors="replace"), rules, file_at=stamp(modified)))
+            found += reversed(
+                runs_in(data.decode(errors="replace"), rules, file_at=stamp(modified), to_utc=notes.host.local_to_utc)
+            )
     found.sort(key=lambda run: run.at, reverse=True)
     if rules.exit_code_file:
         found = _with_exit_code(notes, rules, found)

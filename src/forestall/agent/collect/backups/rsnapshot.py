@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -132,10 +132,10 @@ def _last_run(notes: Notes, configuration: Configuration) -> dict[str, object]:
         notes.gap(f"rsnapshot's log {configuration.log}", error.why)
         return {}
     notes.used(configuration.log)
-    return parse_log(notes, data.decode(errors="replace"))
+    return parse_log(data.decode(errors="replace"), notes.host.local_to_utc)
 
 
-def parse_log(notes: Notes, text: str) -> dict[str, object]:
+def parse_log(text: str, to_utc: Callable[[datetime], datetime]) -> dict[str, object]:
     """How the last run in rsnapshot's log ended; nothing when there is none."""
     errors: list[str] = []
     found: dict[str, object] = {}
@@ -144,7 +144,7 @@ def parse_log(notes: Notes, text: str) -> dict[str, object]:
         match = _LINE.match(line)
         if match is None:
             continue
-        at, words = notes.host.local_to_utc(datetime.fromisoformat(match[1])), match[2]
+        at, words = to_utc(datetime.fromisoformat(match[1])), match[2]
         if re.search(r": started$", words):
             errors = []
         elif "ERROR" in words or "WARNING" in words:

@@ -14,6 +14,8 @@ from importlib import import_module
 from forestall.agent.collect.captures.capture import Capture
 
 MODULES: tuple[str, ...] = (
+    "backup_tools",
+    "antivirus",
     "firewalls",
     "hardening",
     "nagios",
