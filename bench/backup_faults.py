@@ -524,7 +524,7 @@ def nothing_new(world: World) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     if world.tool == "restic":
         ids = [one["id"] for one in json.loads(world.call("restic", "snapshots", "--json"))]
-        again(world, f"--time={yesterday:%Y-%m-%d}")
+        world.call("restic", "backup", "--quiet", f"--time={yesterday:%Y-%m-%d %H:%M:%S}", str(world.source))
         world.call("restic", "forget", *ids)
     elif world.tool == "borg":
         names = [one["name"] for one in json.loads(world.call("borg", "list", "--json"))["archives"]]
@@ -538,7 +538,7 @@ def nothing_new(world: World) -> None:
 def in_the_future(world: World) -> None:
     ahead = datetime.now(UTC) + timedelta(days=400)
     if world.tool == "restic":
-        again(world, f"--time={ahead:%Y-%m-%d}")
+        world.call("restic", "backup", "--quiet", f"--time={ahead:%Y-%m-%d %H:%M:%S}", str(world.source))
     elif world.tool == "borg":
         again(world, f"--timestamp={ahead:%Y-%m-%dT%H:%M:%S}")
     else:

@@ -90,7 +90,8 @@ def borg(trial: Trial, command: str, *arguments: str, folder: Path | None = None
         "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         "BORG_DISPLAY_PASSPHRASE": "no",
     }
-    argv = ["borg", command, "--bypass-lock", *arguments]
+    own_lock = [] if command == "break-lock" else ["--bypass-lock"]
+    argv = ["borg", command, *own_lock, *arguments]
     return trial.run(argv, folder=folder, environment=environment, watched=watched)
 
 

@@ -29,18 +29,24 @@ def require_whole(trial: Trial, plain: Path) -> None:
     if plain.stat().st_size == 0:
         raise Flaw(f"{plain.name} is empty")
     if not dumps.is_archive(plain):
-        dumps.read_sql(plain, count=False)
+        text = dumps.read_sql(plain, count=False)
+        _require_of(trial, plain, text.database)
         return
     program = str(postgres_programs() / "pg_restore")
     done = trial.run([program, "--list", str(plain)])
     trial.require(done, f"pg_restore cannot read {plain.name}")
     listed = done.output.decode(errors="replace")
-    wanted = trial.backup.databases
     named = next((line.partition("dbname:")[2].strip() for line in listed.splitlines() if "dbname:" in line), "")
-    if named and wanted and named not in wanted:
-        raise Flaw(f"{plain.name} is a dump of {named}, not of {' or '.join(wanted)}")
+    _require_of(trial, plain, named)
     done = trial.run([program, "--file=/dev/null", str(plain)])
     trial.require(done, f"pg_restore cannot read {plain.name} to its end")
+
+
+def _require_of(trial: Trial, plain: Path, named: str) -> None:
+    """Flaw when the dump names another database than those that the settings say."""
+    wanted = trial.backup.databases
+    if named and wanted and named not in wanted:
+        raise Flaw(f"{plain.name} is a dump of {named}, not of {' or '.join(wanted)}")
 
 
 @contextmanager
@@ -116,8 +122,6 @@ def _name_of(trial: Trial, path: Path, text: DumpText, number: int) -> str:
     """The database that a dump is of: by its own word, its file's name, or the settings."""
     wanted = trial.backup.databases
     if text.database and text.product == "mariadb":
-        if wanted and text.database not in wanted:
-            raise Flaw(f"{path.name} is a dump of {text.database}, not of {' or '.join(wanted)}")
         return text.database
     for name in wanted:
         if name.casefold() in path.name.casefold():

@@ -81,7 +81,9 @@ def read_sql(path: Path, *, count: bool) -> DumpText:
     elif re.search(rb"-- (MariaDB|MySQL) dump", head):
         found.is_finished = re.search(rb"-- Dump completed", tail) is not None
         named = re.search(rb"Database: (\S+)", head)
-        found.database = named[1].decode(errors="replace") if named else ""
+        # One of several databases names each where it begins; then the first is not what it is of.
+        if named and b"-- Current Database" not in head:
+            found.database = named[1].decode(errors="replace")
     elif not re.search(rb"(?i)\b(create|insert|copy|set)\b", head):
         raise Flaw(f"{path.name} is no dump: it begins with {head[:20]!r}")
     elif re.search(rb"^(SET statement_timeout|SELECT pg_catalog)", head, re.MULTILINE):
