@@ -167,3 +167,55 @@ def antivirus(host: Host) -> str:
         pid = _value(host, path).split()[:1]
         alive.append(f"{path}={bool(pid) and bool(host.glob(f'/proc/{pid[0]}/comm'))}")
     return _joined(_stamps(host, [*files, "/run/clamav/clamd.ctl"]), alive)
+
+
+def certificates(host: Host) -> str:
+    return _joined(_listening(host))
+
+
+def _stamps(host: Host, paths: Iterable[str]) -> list[str]:
+    found = []
+    for path in paths:
+        try:
+            status = host.status(path)
+        except HostError:
+            continue
+        found.append(f"{path}:{status.changed_ns}:{status.size}:{status.inode}")
+    return found
+
+
+def _listening(host: Host) -> list[str]:
+    """The listening TCP sockets; one that is opened anew counts as another."""
+    try:
+        return host.listening_tcp()
+    except HostError:
+        return []  # then the collector runs by the clock alone
+
+
+def _groups(host: Host) -> list[str]:
+    """Control groups of systemd's services with their inode numbers: a restarted service has a new group."""
+    found = []
+    for root in ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice"):
+        for name in _names(host, root):
+            if name.endswith(".service"):
+                found += _stamps(host, (f"{root}/{name}/cgroup.procs",))
+    # A change of state without a change of group (failed, stopped) removes the group.
+    return found
+
+
+def _names(host: Host, folder: str) -> list[str]:
+    try:
+        return host.list_dir(folder)
+    except HostError:
+        return []
+
+
+def _value(host: Host, path: str) -> str:
+    try:
+        return host.read_text(path).strip("\x00 \t\n")
+    except HostError:
+        return ""
+
+
+def _joined(*parts: Iterable[str]) -> str:
+    return "\n".join(line for part in parts for line in part)
