@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "enrol": ("forestall.cli.desk", "enrol", "Make a token with which one device can enrol."),
     "sign": ("forestall.cli.sign", "sign", "Read, in plain words, and sign jobs that wait for an operator."),
     "order": ("forestall.cli.order", "order", "Sign, list and revoke standing orders."),
+    "runbook": ("forestall.cli.runbook", "runbook", "See, write and sign runbooks: what may be done at all."),
     "operator": ("forestall.cli.operator", "operator", "Make and show the operator's keys."),
     "evidence": ("forestall.cli.evidence", "evidence", "List and export the evidence log."),
     "verify": ("forestall.cli.verify", "verify", "Check an evidence bundle, offline."),

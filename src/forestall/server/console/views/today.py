@@ -25,6 +25,8 @@ from forestall.server.console.parts import Empty
 from forestall.server.console.proposals import sign_command
 from forestall.server.console.shell import render_page
 from forestall.server.console.status_words import SILENT_AFTER
+from forestall.server.health import queries as health
+from forestall.server.health.models import HealthRun
 from forestall.server.inventory import queries as inventory
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.patching import pending as pending_updates
@@ -102,7 +104,7 @@ def today(request: PageRequest) -> HttpResponse:
             *(_soon_line(check, now) for check in soon[:LINES_SHOWN]),
         ],
         "done": done,
-        "unseen": unseen[:LINES_SHOWN],
+        "unseen": [*(_uncovered_lines(scope, now) if can_see else []), *unseen[:LINES_SHOWN]],
         "unseen_more": len(unseen) - LINES_SHOWN,
         "may_work": scope.may(Permission.TICKET_WORK),
         "nobody_yet": Empty(
@@ -310,6 +312,37 @@ def _done_line(ticket: Ticket, now: datetime) -> Line:
         ),
         tail=proof,
     )
+
+
+def _uncovered_lines(scope: Scope, now: datetime) -> list[Line]:
+    """What the newest health run of each client found left uncovered, in one line: the matrix itself is a page away."""
+    newest: dict[UUID, HealthRun] = {}
+    for run in health.runs(scope=scope).filter(at__gte=now - YESTERDAY).order_by("-at")[:200]:
+        newest.setdefault(run.client_id, run)
+    open_gaps = {run.client.name: run.gaps for run in newest.values() if run.gaps}
+    if not open_gaps:
+        return []
+    scored = [run for run in newest.values() if run.score is not None]
+    lowest = min(scored, key=lambda run: run.score or 0.0, default=None)
+    return [
+        Line(
+            lead=parts.moment(max(run.at for run in newest.values()), now),
+            text=format_html(
+                '<a href="/coverage/gaps/">{}</a> by the last health runs. <span class="muted">{}</span> {}',
+                words.plural(sum(open_gaps.values()), "gap of coverage", "gaps of coverage"),
+                words.listing(sorted(open_gaps, key=lambda name: (-open_gaps[name], name))),
+                format_html(
+                    '<a href="/health/?client={}">{} stands lowest, at {} of 100</a>',
+                    lowest.client_id,
+                    lowest.client.name,
+                    int((lowest.score or 0.0) + 1e-9),
+                )
+                if lowest is not None
+                else "",
+            ),
+            tail=parts.status(Status.UNKNOWN, "not covered"),
+        )
+    ]
 
 
 def _unseen(scope: Scope, now: datetime) -> tuple[list[Line], int]:
