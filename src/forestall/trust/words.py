@@ -65,6 +65,9 @@ ACTION_WORDS: dict[str, str] = {
         "Puts back what job {job} changed, as the device's own undo journal has it. Puts nothing back when one of "
         "these things was changed since."
     ),
+    "account.lock": "Locks the account {account}: neither its password nor its keys let anybody in any more.",
+    "account.expire_password": "Asks for a new password of the account {account} at its next sign-in.",
+    "ssh_key.remove": "Takes the key {fingerprint} out of the keys that open the account {account}.",
     "service.stop": "Stops the service {service}; keeps it from starting with the machine: {disable}.",
     "service.start": "Starts the service {service}; lets it start with the machine from now on: {enable}.",
     "logs.rotate": "Rotates logs now, as the machine's own logrotate settings say, of: {name} (nothing named: all).",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from forestall.agent.act.actions import (
+    account_expire_password,
+    account_lock,
     apt_clean,
     backup_prove,
     backup_rerun,
@@ -17,6 +19,7 @@ from forestall.agent.act.actions import (
     service_start,
     service_stop,
     services_restart_outdated,
+    ssh_key_remove,
     system_reboot,
     system_reboot_when_needed,
     temporary_delete_older,
@@ -57,5 +60,8 @@ _MODULES: tuple[Action, ...] = (
     service_start,
     logs_rotate,
     diagnostics_collect,
+    account_lock,
+    account_expire_password,
+    ssh_key_remove,
 )
 ACTIONS: dict[str, Action] = {module.NAME: module for module in _MODULES}

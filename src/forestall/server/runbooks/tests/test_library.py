@@ -22,6 +22,9 @@ SAMPLES = {"path": "/srv", "service": "nginx", "text": "documents", "integer": 7
 
 SAMPLES_OF = {
     "undo-change": {"job": "11111111-1111-4111-8111-111111111111"},
+    "lock-account": {"account": "ada"},
+    "expire-password": {"account": "ada"},
+    "remove-ssh-key": {"account": "ada", "fingerprint": f"SHA256:{'a' * 43}"},
     "roll-back-packages": {"packages": "openssl=3.0.11-1 libc6:i386=1:2.36-9"},
 }
 
