@@ -432,7 +432,7 @@ def backups(known: Known) -> dict[str, Any]:
         rows=rows,
         empty=Empty(
             "No backup was found",
-            "The agent looks for restic and borg, and for repositories named in backups.toml in its state folder. "
+            "The agent looks for restic, borg and rsnapshot, and for backups named in backups.toml in its state folder. "
             "A device without a known backup has no proof that its data can come back.",
         )
         if document
@@ -443,7 +443,7 @@ def backups(known: Known) -> dict[str, Any]:
         facts.append(
             Fact(
                 "Tools",
-                words.listing(document.tools) if document.tools else parts.none("neither restic nor borg", "none"),
+                words.listing(document.tools) if document.tools else parts.none("none of those that are known", "none"),
             )
         )
     return {
