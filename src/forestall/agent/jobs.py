@@ -92,12 +92,15 @@ def act(
 
     from forestall.agent.act import ActState, collect_after, execute
     from forestall.agent.act.alarm import freeze_alarms
+    from forestall.agent.act.backups.scratch import FOLDER_NAME, sweep_leftovers
     from forestall.agent.collect.host import LocalHost
     from forestall.trust.statements import CheckpointRef, statement_digest
 
     host = LocalHost()
     with open(f"{home.folder}/act.lock", "wb") as lock:  # noqa: PTH123
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # A restore test that was killed with the agent must not keep the disk full until the next one.
+        sweep_leftovers(Path(home.folder) / FOLDER_NAME)
         state = ActState.open(Path(home.folder), now=host.now())
         done = set(settled)
         told: set[bytes] = set()
