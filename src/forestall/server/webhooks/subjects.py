@@ -17,6 +17,7 @@ from forestall.server.inventory.models import Device
 from forestall.server.patching.models import Rollout
 from forestall.server.people.models import Client
 from forestall.server.people.scope import Scope
+from forestall.server.recovery.models import Proof
 from forestall.server.runbooks.models import Job
 from forestall.server.tickets.models import Ticket
 
@@ -140,6 +141,16 @@ def _health(key: str) -> Subject:
     return Subject("health", str(row.pk), f"{row.client.name} {row.day}", row.client_id, row.client.name, path, detail)
 
 
+def _proof(key: str) -> Subject:
+    row = Proof.objects.visible_to(_SELF).select_related("client", "device", "system").get(pk=key)
+    name = row.system.name if row.system is not None else f"{row.backup} on {row.device.name}"
+    detail = {
+        "device": str(row.device_id), "backup": row.backup, "level": row.level, "ok": row.ok, "source": row.source,
+    }  # fmt: skip
+    path = f"/devices/{row.device_id}/backups/" if row.system_id is None else f"/recovery/{row.system_id}/"
+    return Subject("proof", str(row.pk), name, row.client_id, row.client.name, path, detail)
+
+
 _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "device": _device,
     "deployment": _deployment,
@@ -153,4 +164,5 @@ _FINDERS: Mapping[str, Callable[[str], Subject]] = {
     "rollout": _rollout,
     "vulnerability": _vulnerability,
     "health": _health,
+    "proof": _proof,
 }

@@ -415,6 +415,8 @@ def backups(known: Known) -> dict[str, Any]:
                     else parts.text(parts.status("fail", "failed"), repository.last_run_detail),
                     parts.moment(repository.last_run_at, known.now, "unknown"),
                     unknown if repository.snapshots is None else f"{repository.snapshots:,}",
+                    _backup_size(repository),
+                    _backup_place(repository),
                     repository.tool,
                 ]
             )
@@ -427,13 +429,15 @@ def backups(known: Known) -> dict[str, Any]:
             Column("Last run"),
             Column("Ran"),
             Column("Snapshots", "num"),
+            Column("Size", "num"),
+            Column("Where it lies"),
             Column("Tool"),
         ],
         rows=rows,
         empty=Empty(
             "No backup was found",
-            "The agent looks for restic, borg and rsnapshot, and for backups named in backups.toml in its state folder. "
-            "A device without a known backup has no proof that its data can come back.",
+            "The agent looks for restic, borg and rsnapshot, and for backups named in backups.toml in its state "
+            "folder. A device without a known backup has no proof that its data can come back.",
         )
         if document
         else _not_reported("backups"),
@@ -451,6 +455,25 @@ def backups(known: Known) -> dict[str, Any]:
         "facts": facts,
         "provenance": provenance(known.facts, known.meta, "backups"),
     }
+
+
+def _backup_size(backup: BackupRepository | BackupJob) -> parts.Html:
+    if not isinstance(backup, BackupRepository) or backup.size_bytes is None:
+        return parts.none("the tool does not say", "unknown")
+    return words.size(backup.size_bytes)
+
+
+def _backup_place(backup: BackupRepository | BackupJob) -> parts.Html:
+    """Where it is kept, and who can reach it, as far as that is known."""
+    if not isinstance(backup, BackupRepository):
+        return parts.none("nobody has said", "unknown")
+    said = [
+        "" if backup.remote is None else "elsewhere" if backup.remote else "on this device",
+        "offline" if backup.offline else "",
+        "immutable" if backup.immutable else "",
+        "encrypted" if backup.encrypted else "",
+    ]
+    return ", ".join(one for one in said if one) or parts.none("nobody has said", "unknown")
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,7 +301,7 @@ def _system_page(
         if open_test is not None and open_test.state == JobState.AWAITING_SIGNATURE
         else "",
         "open_test": open_test,
-        "gaps": _gaps_table(one),
+        "gaps": _gaps_table(one) if one.judged.gaps else None,
         "ladder": _ladder(one, now),
         "covering": _covering_table(one, now),
         "history": _history(history, now, scope),
@@ -513,9 +513,9 @@ def _facts(one: Standing, now: datetime) -> list[Fact]:
     if judged.recovery is not None:
         took = span(judged.recovery.seconds)
         how = "measured" if judged.recovery.measured else "worked out from a sample"
-        said = f"{took}, {how} {judged.recovery.at:%-d %b %Y}"
         within = judged.recovery.within
-        recovery_time = said if within is None else parts.status("pass" if within else "fail", said)
+        told = took if within is None else parts.status("pass" if within else "fail", took)
+        recovery_time = parts.text(told, f"{how} {judged.recovery.at:%-d %b %Y}")
     due: parts.Html = parts.none("no backup of it can be tested", "none")
     if judged.test_due_at is not None:
         due = (
