@@ -56,6 +56,10 @@ ACTION_WORDS: dict[str, str] = {
         "Restarts the services that still run code from before an update, without [{exclude}] and those whose restart "
         "would cut people or the network off."
     ),
+    "antivirus.update": "Lets {product} fetch its newest definitions.",
+    "antivirus.start": "Starts the service of {product} when it does not run, and waits until it does.",
+    "antivirus.scan": "Lets {product} look through {folder}. Nothing that it finds is removed.",
+    "disk.self_test": "Lets the disk {device} test itself ({kind}); it works on meanwhile.",
     "system.reboot": "RESTARTS THE MACHINE after a warning of {warn_minutes} minutes, because: {reason}.",
     "system.reboot_when_needed": (
         "RESTARTS THE MACHINE if an update asks for it and this says when_needed: {reboot}. Warning: {warn_minutes} "

@@ -74,6 +74,8 @@ PARAMETER_OF_TRIGGER: dict[str, str] = {
     "inodes": "volume",
     "service_down": "service",
     "backup_age": "backup",
+    "antivirus": "product",
+    "disk_self_test": "device",
 }
 """Check kind → the runbook's parameter that the check's target goes into."""
 

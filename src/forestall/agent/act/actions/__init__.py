@@ -5,12 +5,16 @@ from __future__ import annotations
 from forestall.agent.act.actions import (
     account_expire_password,
     account_lock,
+    antivirus_scan,
+    antivirus_start,
+    antivirus_update,
     apt_clean,
     backup_prove,
     backup_rerun,
     backup_unlock,
     changes_undo,
     diagnostics_collect,
+    disk_self_test,
     files_delete_older,
     journal_vacuum,
     logs_rotate,
@@ -63,5 +67,9 @@ _MODULES: tuple[Action, ...] = (
     account_lock,
     account_expire_password,
     ssh_key_remove,
+    antivirus_update,
+    antivirus_start,
+    antivirus_scan,
+    disk_self_test,
 )
 ACTIONS: dict[str, Action] = {module.NAME: module for module in _MODULES}

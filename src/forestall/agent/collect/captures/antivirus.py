@@ -145,7 +145,7 @@ def _security_center(file: CapturedFile) -> tuple[list[AntivirusProduct], Sequen
         if not name or not state.isdigit():
             continue
         number = int(state)
-        # Second byte: 0x10 and 0x11 on, 0x00 and 0x01 off, 0x20 and 0x21 snoozed; third: 0x00 current, 0x10 out of date.
+        # Second byte: 0x10 and 0x11 on, 0x00 and 0x01 off, 0x20 and 0x21 snoozed; third byte: 0x10 out of date.
         on, old = number >> 8 & 0xFF, number & 0xFF
         products.append(
             AntivirusProduct(

@@ -19,6 +19,7 @@ from forestall.agent.collect.antivirus.common import moment
 from forestall.agent.collect.captures import captures
 from forestall.agent.collect.captures.capture import CapturedFile
 from forestall.agent.collect.host import LocalHost
+from forestall.agent.collect.processes import find, processes
 from forestall.agent.collect.tests.recorded_host import RecordedHost, process
 
 GLPI = Path(__file__).parents[6] / "shared/data/command-outputs/glpi-agent"
@@ -293,6 +294,8 @@ def eicar() -> bytes:
 @pytest.fixture
 def clamd(tmp_path):
     """A clamd of our own with one signature, on a socket in a folder; ended at the end."""
+    if find(processes(LocalHost()), "clamd"):
+        pytest.skip("a clamd of somebody else runs here")
     database = tmp_path / "db"
     database.mkdir()
     (database / "own.hdb").write_text(
@@ -318,6 +321,7 @@ def clamd(tmp_path):
 
 
 @needs_clamav
+@pytest.mark.xdist_group("clamd")
 def test_a_real_clamd_finds_a_real_file_and_is_then_silently_stopped(clamd):
     folder, server = clamd
     bad = folder / "invoice.com"

@@ -25,6 +25,7 @@ SAMPLES_OF = {
     "lock-account": {"account": "ada"},
     "expire-password": {"account": "ada"},
     "remove-ssh-key": {"account": "ada", "fingerprint": f"SHA256:{'a' * 43}"},
+    "test-disk": {"device": "/dev/sda"},
     "roll-back-packages": {"packages": "openssl=3.0.11-1 libc6:i386=1:2.36-9"},
 }
 

@@ -16,5 +16,6 @@ KIND = CheckKind(
     policy=Policy,
     judge=judge,
     levels=levels,
+    remedies=("update-antivirus-definitions", "start-antivirus", "scan-for-malware"),
     acceptable=True,
 )

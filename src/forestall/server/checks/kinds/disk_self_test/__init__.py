@@ -16,4 +16,5 @@ KIND = CheckKind(
     policy=Policy,
     judge=judge,
     levels=levels,
+    remedies=("test-disk",),
 )
