@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -372,6 +372,14 @@ def _firewall(old: Firewall, new: Firewall) -> list[str]:
     ]
 
 
+def _both(
+    old: Sequence[BackupRepository], new: Sequence[BackupRepository]
+) -> Iterator[tuple[BackupRepository, BackupRepository]]:
+    """Those that were there before, as they were and as they are."""
+    before = {one.name: one for one in old}
+    return ((before[one.name], one) for one in new if one.name in before)
+
+
 def _backups(old: Backups, new: Backups) -> list[str]:
     was: tuple[BackupRepository | BackupJob, ...] = (*old.repositories, *old.jobs)
     now: tuple[BackupRepository | BackupJob, ...] = (*new.repositories, *new.jobs)
@@ -396,6 +404,17 @@ def _backups(old: Backups, new: Backups) -> list[str]:
                 for name in kept
                 if after[name].last_run_ok is False and before[name].last_run_at != after[name].last_run_at
             ),
+        ),
+        *(
+            f"backup {two.name}: {warning.detail}"
+            for one, two in _both(old.repositories, new.repositories)
+            for warning in two.warnings
+            if warning not in one.warnings
+        ),
+        _listing(
+            "backup",
+            "locked",
+            (two.name for one, two in _both(old.repositories, new.repositories) if two.locks and not one.locks),
         ),
     ]
 

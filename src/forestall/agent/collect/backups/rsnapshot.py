@@ -20,6 +20,10 @@ from forestall.agent.collect.redaction import redact
 from forestall.wire.facts import BackupLock, BackupSnapshot
 
 CONFIGURATION = "/etc/rsnapshot.conf"
+_CALLERS = (
+    "/etc/crontab", "/etc/cron.d/*", "/etc/cron.hourly/*", "/etc/cron.daily/*", "/etc/cron.weekly/*",
+    "/var/spool/cron/crontabs/root", "/var/spool/cron/root", "/etc/systemd/system/*.service",
+)  # fmt: skip
 _LOG_BYTES = 1024 * 1024
 _LINE = re.compile(r"^\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\] (?:\S*rsnapshot )?(.*)$")
 
@@ -60,7 +64,7 @@ def parse_configuration(text: str) -> Configuration:
 
 
 def find(notes: Notes) -> Iterator[Candidate]:
-    """The system's own configuration, when only root can write it."""
+    """The system's own configuration, when only root can write it and somebody uses it: packages bring one along."""
     try:
         status = notes.host.status(CONFIGURATION)
         if status.mode & 0o022 or (notes.host.is_root and status.uid != 0):
@@ -68,9 +72,26 @@ def find(notes: Notes) -> Iterator[Candidate]:
         configuration = parse_configuration(notes.host.read_text(CONFIGURATION))
     except HostError:
         return  # it is not set up here
-    if configuration.root and configuration.backups:
+    if configuration.root and configuration.backups and (_has_kept(notes, configuration) or _is_called(notes)):
         notes.used(CONFIGURATION)
         yield Candidate("rsnapshot", configuration.root, name="rsnapshot")
+
+
+def _has_kept(notes: Notes, configuration: Configuration) -> bool:
+    try:
+        names = notes.host.list_dir(configuration.root)
+    except HostError:
+        return False
+    return any(name.rpartition(".")[0] in configuration.retain for name in names)
+
+
+def _is_called(notes: Notes) -> bool:
+    """Whether a line of cron (Debian brings one that is commented out) or a timer of the owner runs it."""
+    for path in (path for pattern in _CALLERS for path in notes.host.glob(pattern)):
+        text = notes.value(path)
+        if any("rsnapshot" in line and not line.lstrip().startswith("#") for line in text.splitlines()):
+            return True
+    return False
 
 
 def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence[Reading]:

@@ -115,6 +115,8 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
         notes.gap("the last run of Windows Server Backup", error.why)
     except ValueError as error:
         return [Reading(unknown_why=f"its answer cannot be read: {error}")]
+    if not candidate.told and not kept and not fields.get("last_run_at") and not fields.get("next_run_at"):
+        return []  # the program comes with Windows; nobody has set it up
     return [reading(notes, candidate, remembered, kept, fields)]
 
 

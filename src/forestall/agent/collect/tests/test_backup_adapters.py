@@ -8,8 +8,10 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -361,3 +363,63 @@ def test_btrfs_snapshots_of_a_real_file_system(mira):
         assert mira.look().immutable_detail == "1 of 2 snapshots can be written to (data-2)"
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+@needs("curl")
+def test_veeam_is_asked_over_rest_and_its_secrets_are_no_arguments(mira):
+    asked = []
+
+    class Service(BaseHTTPRequestHandler):
+        def answer(self, value):
+            data = json.dumps(value).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_POST(self):
+            asked.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            self.answer({"access_token": "t0ken.abc"})
+
+        def do_GET(self):
+            asked.append((self.path.partition("?")[0], self.headers["Authorization"]))
+            if self.path.startswith("/api/v1/sessions"):
+                session = {
+                    "name": "Nightly",
+                    "sessionType": "BackupJob",
+                    "creationTime": "2026-11-22T21:00:00Z",
+                    "endTime": "2026-11-22T21:30:00Z",
+                    "result": {"result": "Success"},
+                }
+                self.answer({"data": [session]})
+            else:
+                self.answer({"data": []})
+
+        def log_message(self, *_):
+            pass
+
+    class Watching(LocalHost):
+        arguments = ""
+
+        def run(self, argv, **rest):
+            Watching.arguments += " ".join(argv)
+            return super().run(argv, **rest)
+
+    sign_in = mira.folder / "veeam"
+    sign_in.write_text('data = "grant_type=password&username=forestall&password=hunter2"\n')
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        mira.tell(name="nightly", tool="veeam", repository=address, password_file=str(sign_in))
+        document = backups.collect(Watching())
+        server.shutdown()
+    (found,) = (each for each in document.repositories if each.name == "nightly")
+    assert (found.job, found.last_run_ok, found.last_run_seconds, found.remote) == ("Nightly", True, 1800, True)
+    assert asked == [
+        ("/api/oauth2/token", "grant_type=password&username=forestall&password=hunter2"),
+        ("/api/v1/sessions", "Bearer t0ken.abc"),
+        ("/api/v1/jobs/states", "Bearer t0ken.abc"),
+    ]
+    assert "hunter2" not in Watching.arguments
+    assert "t0ken" not in Watching.arguments
+    assert "curl" in mira.look().unknown_why, "nobody answers any more"

@@ -145,6 +145,20 @@ def test_windows_server_backup_is_found_and_its_last_run_failed():
     assert "Get-WBSummary" in document.sources
 
 
+def test_what_a_package_brings_along_is_no_backup():
+    shipped = "snapshot_root\t/var/cache/rsnapshot/\nretain\talpha\t6\nbackup\t/home/\tlocalhost/\n"
+    commented = "# 0 */4 * * * root /usr/bin/rsnapshot alpha\n"
+    files = {"/etc/rsnapshot.conf": shipped, "/etc/cron.d/rsnapshot": commented, "/var/cache/rsnapshot/.x": ""}
+    assert read("", files=files, programs=["rsnapshot"])[0] == {}
+    called = read("", files={**files, "/etc/cron.d/rsnapshot": commented[2:]})[0]["rsnapshot"]
+    assert (called.snapshots, called.protects, called.told) == (0, ("/home",), False)
+    kept = read("", files={**files, "/var/cache/rsnapshot/alpha.0/localhost/x": ""})[0]["rsnapshot"]
+    assert kept.snapshots == 1
+    nothing = "wbadmin 1.0 - Backup command-line tool\nERROR - No backups were found.\n"
+    never = json.dumps({"LastSuccessfulBackupTime": "/Date(-62135596800000)/", "NumberOfVersions": 0})
+    assert read("", outputs={"wbadmin get versions": nothing, "powershell": never})[0] == {}
+
+
 def test_veeam_sessions_saved_to_a_folder_make_a_backup_a_job():
     files = {"/srv/veeam/sessions.json": SESSIONS, "/srv/veeam/states.json": STATES, "/srv/veeam/report.csv": CSV}
     found, document, _ = read(told("veeam", "/srv/veeam"), files=files)

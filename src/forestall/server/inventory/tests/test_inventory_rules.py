@@ -11,8 +11,10 @@ from forestall.wire.facts import (
     DOCUMENTS,
     Access,
     Account,
+    BackupLock,
     BackupRepository,
     Backups,
+    BackupWarning,
     Certificate,
     Certificates,
     Disk,
@@ -122,6 +124,21 @@ STORIES = [
             )
         ),
         "1 backup failed: home (locked)",
+    ),
+    (
+        Backups(repositories=(BackupRepository(name="home", tool="restic", location="/b"),)),
+        Backups(
+            repositories=(
+                BackupRepository(
+                    name="home",
+                    tool="restic",
+                    location="/b",
+                    locks=(BackupLock(who="process 7 on web-01"),),
+                    warnings=(BackupWarning(kind="removed", detail="3 of 4 snapshots are gone"),),
+                ),
+            )
+        ),
+        "backup home: 3 of 4 snapshots are gone; 1 backup locked: home",
     ),
     (
         Certificates(certificates=(Certificate(address="::", port=443, subject="shop", fingerprint_sha256="a"),)),
