@@ -101,10 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
             f"{one.peak_mib:>10.1f}"
         )
     collecting = sum(one.cpu_seconds_a_day for one in costs)
-    print(
-        f"\ncollecting {collecting:.0f} CPU s a day, being there {being_there:.0f}: {collecting + being_there:.0f} in all"
-    )
-    print(f"that is {(collecting + being_there) / DAY:.2%} of one core")
+    total = collecting + being_there
+    print(f"\ncollecting {collecting:.0f} CPU s a day, being there {being_there:.0f}: {total:.0f} in all")
+    print(f"that is {total / DAY:.2%} of one core")
     print(f"memory between collections {fmean(agent.alone):.1f} MiB (PSS alone), most {max(agent.alone):.1f} MiB")
     RESULTS.mkdir(exist_ok=True)
     result = {
