@@ -170,7 +170,12 @@ def _fields(scope: Scope, kind: CheckKind, place: Place) -> list[Field]:
         )
     ]
     return fields + [
-        Field(one.name, one.text, _written(here.get(one.name)), _written(getattr(policy, one.name)) or "none")
+        Field(
+            one.name,
+            one.text.replace("``", '"'),
+            _written(here.get(one.name)),
+            _written(getattr(policy, one.name)) or "none",
+        )
         for one in settings_of(kind)
     ]
 

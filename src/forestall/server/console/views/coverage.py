@@ -272,7 +272,12 @@ def _gaps_table(found: Sequence[Gap], now: datetime, *, may: bool, pages: parts.
                         gap.subject.name,
                         " · ".join(filter(None, [gap.subject.client, gap.subject.site, SORTS[gap.subject.sort]])),
                     ),
-                    parts.status(gap.cell.status or Status.UNKNOWN, gap.column.title),
+                    format_html(
+                        '<a href="{}" title="{}">{}</a>',
+                        gap.cell.href,
+                        gap.cell.fix or "Open",
+                        parts.status(gap.cell.status or Status.UNKNOWN, gap.column.title),
+                    ),
                     gap.cell.why,
                     parts.moment(gap.cell.at, now, never="never"),
                     parts.joined(

@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from forestall.server.clients.queries import served
 from forestall.server.console import parts, svg, titles, words
 from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Row, Table
@@ -22,6 +21,7 @@ from forestall.server.health.models import HealthRun
 from forestall.server.health.queries import ClientHealth, DeviceHealth
 from forestall.server.health.rules import device_weight
 from forestall.server.inventory import queries as inventory
+from forestall.server.people import queries as people
 from forestall.server.people.scope import Permission
 
 A_PAGE = 100
@@ -43,7 +43,7 @@ def health(request: PageRequest) -> HttpResponse:
     devices = list(one.devices) if one is not None else [each for client in found for each in client.devices]
     devices.sort(key=lambda each: (each.score.exact, each.name.lower()))
     pages, stretch = parts.pages_of(request.GET, len(devices), A_PAGE)
-    runnable = one is not None and scope.may(Permission.CHECK_CHANGE, on=served(scope=scope).get(pk=one.client_id))
+    runnable = one is not None and scope.place(Permission.CHECK_CHANGE).covers(one.client_id, None)
     context = {
         "crumbs": CRUMBS if wanted is not None else "",
         "sentence": _in_words(found, one, history, now),
@@ -96,7 +96,7 @@ def health_device(request: PageRequest, device_id: UUID) -> HttpResponse:
 @page(permission=Permission.DEVICE_VIEW, change=Permission.CHECK_CHANGE, methods=("POST",))
 def health_run(request: PageRequest, client_id: UUID) -> HttpResponse:
     """Judge all devices of a client now, and keep how it stands."""
-    client = served(scope=request.scope).get(pk=client_id)
+    client = people.clients(scope=request.scope).get(pk=client_id)
     made = services.health_run(client=client, scope=request.scope, now=timezone.now())
     messages.success(request, f"{made.summary[0]} {made.judged} of {made.devices} were judged just now.")
     return HttpResponseRedirect(f"/health/?client={client.pk}")
