@@ -315,12 +315,13 @@ def tickets(
 
 @click.command()
 @click.argument("job_id", required=False)
-@click.option("--state", help="awaiting_signature, queued, delivered, succeeded, failed, refused, expired, cancelled")
+@click.option("--state", help="awaiting_signature, awaiting_approval, queued, delivered, succeeded, failed, refused …")
 @click.option("--prepare", metavar="RUNBOOK", help="Prepare a job; it waits for an operator's signature.")
 @click.option("--device", help="With --prepare: on which device (name or id).")
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="With --prepare: a parameter. Repeatable.")
 @click.option("--reason", help="With --prepare: why; goes into what is signed.")
 @click.option("--dry-run", is_flag=True, help="With --prepare: only say what it would do. It is signed all the same.")
+@click.option("--undo", is_flag=True, help="Prepare the job that puts back what JOB_ID changed; needs --reason.")
 @as_json_option
 def jobs(
     *,
@@ -331,14 +332,26 @@ def jobs(
     values: tuple[str, ...],
     reason: str | None,
     dry_run: bool,
+    undo: bool,
     as_json: bool,
 ) -> int:
-    """List jobs, newest first; show the one called JOB_ID; prepare one.
+    """List jobs, newest first; show the one called JOB_ID; prepare one, or the undoing of one.
 
     \b
     forestall jobs --prepare restart-service --device web-01 --set service=nginx --reason "hangs since noon"
+    forestall jobs 3f2a91bc --undo --reason "the wrong machine"
     """
     api = Api.connect()
+    if undo:
+        if not job_id or not reason:
+            raise click.UsageError("--undo needs JOB_ID and --reason")
+        job = api.post(f"/jobs/{find_job(api, job_id)['id']}/undo", {"reason": reason})
+        if as_json:
+            print_json(job)
+            return 0
+        console().print(Text(f"Prepared {job['runbook']} on {job['device']['name']}. Nothing runs until it is signed:"))
+        click.echo(f"  forestall sign {job['id']}")
+        return 0
     if prepare:
         if not device or not reason:
             raise click.UsageError("--prepare needs --device and --reason")

@@ -44,6 +44,7 @@ def order() -> None:
 @click.option("--allow", multiple=True, metavar="PARAM=VALUE", help="A value a parameter may take. May be repeated.")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, MAX_ORDER_LIFE.days), help="How long.")
 @click.option("--runs-per-day", default=3, show_default=True, type=click.IntRange(1, 1000), help="Most runs a device.")
+@click.option("--devices-per-hour", type=click.IntRange(1, 100_000), help="Most devices it reaches in any hour.")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file, for a second operator."
 )
@@ -57,6 +58,7 @@ def sign_command(
     allow: tuple[str, ...],
     days: int,
     runs_per_day: int,
+    devices_per_hour: int | None,
     out: Path | None,
     yes: bool,
     folder: Path,
@@ -83,6 +85,7 @@ def sign_command(
         devices=[device["id"] for device in chosen],
         allowed=allowed,
         runs_per_day=runs_per_day,
+        devices_per_hour=devices_per_hour,
         life=timedelta(days=days),
         now=datetime.now(UTC),
     )

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from forestall.server.inventory.models import Device, DeviceStatus
 from forestall.server.people.scope import Permission, Scope
-from forestall.server.runbooks import rules
+from forestall.server.runbooks import drafting, rules
 from forestall.server.runbooks.models import (
     OPEN_STATES,
     UNDER_WAY,
@@ -21,6 +21,7 @@ from forestall.server.runbooks.models import (
     OrderState,
     RevocationRecord,
     RootRecord,
+    RunbookDraft,
     RunbookRecord,
 )
 from forestall.server.runbooks.rules import Reach
@@ -107,6 +108,37 @@ def runbook(*, scope: Scope, slug: str) -> RunbookRecord:
 def runbook_content(record: RunbookRecord) -> Runbook:
     """What a signed runbook says."""
     return read_statement(decode(bytes(record.envelope)).body(), Runbook)
+
+
+def version_newest(slug: str) -> int:
+    """Version of the newest signed runbook of that name; 0 when there is none."""
+    found = RunbookRecord.objects.filter(slug=slug).order_by("-version").values_list("version", flat=True).first()
+    return found or 0
+
+
+def drafts(*, scope: Scope) -> QuerySet[RunbookDraft]:
+    """Drafts of runbooks, by name. NotAllowedError without ``runbook.change``."""
+    scope.require(Permission.RUNBOOK_CHANGE)
+    return RunbookDraft.objects.select_related("base").prefetch_related("versions")
+
+
+def draft(*, scope: Scope, slug: str) -> RunbookDraft:
+    """One draft; RunbookDraft.DoesNotExist when there is none of that name."""
+    return drafts(scope=scope).get(slug=slug)
+
+
+def draft_difference(*, draft: RunbookDraft, number: int | None = None) -> list[str]:
+    """How a version of a draft (the newest) differs from the signed runbook, as a unified diff."""
+    versions = list(draft.versions.all())
+    shown = next((one for one in versions if number in (None, one.number)), None)
+    signed = RunbookRecord.objects.filter(slug=draft.slug).order_by("-version").first()
+    before = "" if signed is None else drafting.pretty(runbook_content(signed))
+    try:
+        after = "" if shown is None else drafting.pretty(drafting.read_draft(shown.text))
+    except ValueError:
+        after = "" if shown is None else shown.text  # not a runbook yet: as it was written
+    name = "not signed yet" if signed is None else f"signed version {signed.version}"
+    return drafting.difference(before, after, names=(name, f"draft {0 if shown is None else shown.number}"))
 
 
 # --- orders and jobs: they belong to clients ---
@@ -212,7 +244,10 @@ def reach_of(
 def devices_this_hour(*, order: OrderRecord, without: UUID | None = None, now: datetime) -> int:
     """Devices that an order ran on, or was queued for, in the last 60 minutes; ``without``: one that does not count."""
     jobs_of = Job.objects.visible_to(_DELIVERY).filter(order=order, created_at__gt=now - rules.HOUR)
-    return jobs_of.exclude(state=JobState.CANCELLED).exclude(device=without).values("device_id").distinct().count()
+    count: int = (
+        jobs_of.exclude(state=JobState.CANCELLED).exclude(device=without).values("device_id").distinct().count()
+    )
+    return count
 
 
 def steps_before(job: Job) -> int:

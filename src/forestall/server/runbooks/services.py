@@ -346,6 +346,9 @@ def runbook_publish(*, scope: Scope, envelope: bytes, now: datetime) -> RunbookR
         published_by=scope.who,
     )
     _on_every_record(now)
+    from forestall.server.runbooks.draft_services import drafts_signed  # it uses this module's errors
+
+    drafts_signed(runbook=runbook, now=now)
     return record
 
 

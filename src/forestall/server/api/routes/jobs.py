@@ -40,6 +40,11 @@ class StepOut(Schema):
     summary: str
     output: str
     changed: dict[str, int]
+    part: str = Field(
+        default="",
+        description="Empty: it ran. skipped: its condition did not hold. approval: the run stopped before it. undo: "
+        "what was put back after a step had failed.",
+    )
 
 
 class JobOut(Schema):
@@ -67,6 +72,12 @@ class JobOut(Schema):
     dry_run: bool = Field(description="It only says what it would do.")
     signed_by: list[str] = Field(description="Key ids of the operators who have signed.")
     envelope: str = Field(description="Base64 of the envelope as signed so far; empty when nobody has.")
+    continues: UUID | None = Field(description="The job that stopped for the approval that this one is.")
+    undoable: int = Field(description="Changes that its device's undo journal has of it.")
+
+
+class JobUndoIn(Schema):
+    reason: str = Field(min_length=1, max_length=500)
 
 
 class ReachOut(Schema):
@@ -106,6 +117,7 @@ class OrderOut(Schema):
     devices: list[Named]
     allowed: dict[str, list[Value]]
     runs_per_day: int
+    devices_per_hour: int | None = Field(description="Most devices on which it runs in any hour; null: no bound.")
     not_before: datetime
     expires_at: datetime
     state: str
@@ -225,6 +237,30 @@ def job_cancel(request: ApiRequest, job_id: UUID) -> dict[str, Any]:
     return _job(services.job_cancel(job=job, scope=scope, now=current_time()))
 
 
+@router.post(
+    "/jobs/{job_id}/undo",
+    allow=Permission.JOB_PREPARE,
+    response=JobOut,
+    summary="Prepare the job that puts back what this one changed",
+)
+def job_undo(request: ApiRequest, job_id: UUID, body: JobUndoIn) -> dict[str, Any]:
+    scope = request.scope
+    job = queries.jobs(scope=scope).get(pk=job_id)
+    return _job(services.job_undo_prepare(job=job, scope=scope, reason=body.reason, now=current_time()))
+
+
+@router.post(
+    "/jobs/{job_id}/approval",
+    allow=Permission.JOB_PREPARE,
+    response=JobOut,
+    summary="Prepare the approval of a job that stopped for one again, after the first has expired",
+)
+def job_approval(request: ApiRequest, job_id: UUID) -> dict[str, Any]:
+    scope = request.scope
+    job = queries.jobs(scope=scope).get(pk=job_id)
+    return _job(services.job_continue(job=job, scope=scope, now=current_time()))
+
+
 @router.get(
     "/orders", allow=Permission.RUNBOOK_VIEW, response=Page[OrderOut], summary="List standing orders, newest first"
 )
@@ -279,7 +315,9 @@ def _job(job: Job) -> dict[str, Any]:
         "ticket": job.ticket_id,
         "code": job.result_code,
         "detail": job.result_detail,
-        "steps": [{"output": "", "changed": {}, **step} for step in job.result_steps],
+        "steps": [{"output": "", "changed": {}, "part": "", **step} for step in job.result_steps],
+        "continues": job.continues_id,
+        "undoable": queries.undoable(job),
         "evidence": job.evidence_reference,
         "statement": base64.b64encode(bytes(job.statement)).decode(),
         "envelope": base64.b64encode(bytes(job.envelope)).decode(),
@@ -287,7 +325,8 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def _order(order: OrderRecord) -> dict[str, Any]:
-    fields = ("digest", "trigger", "client", "allowed", "runs_per_day", "not_before", "expires_at", "state")
+    fields = ("digest", "trigger", "client", "allowed", "runs_per_day", "devices_per_hour", "not_before",
+              "expires_at", "state")  # fmt: skip
     shaped = {name: getattr(order, name) for name in fields}
     return {
         **shaped,

@@ -31,6 +31,7 @@ SHAPE_OF_STATE = {
     JobState.SUCCEEDED: "pass",
     JobState.FAILED: "fail",
     JobState.REFUSED: "fail",
+    JobState.AWAITING_APPROVAL: "warn",
     JobState.EXPIRED: "stale",
     JobState.CANCELLED: "unknown",
 }
@@ -99,8 +100,17 @@ def runbooks(request: PageRequest) -> HttpResponse:
             ),
         ),
         "orders": _orders_table(orders, now),
+        "actions": parts.link("/runbooks/drafts/", "Drafts") if scope.may(Permission.RUNBOOK_CHANGE) else "",
     }
     return render_page(request, "runbooks", context, section="runbooks", title="Runbooks", data_at=now)
+
+
+def _budget(order: OrderRecord, now: datetime) -> str:
+    """How many devices an order has reached this hour, of how many it may."""
+    if order.devices_per_hour is None:
+        return "any number of its devices in an hour"
+    reached = queries.devices_this_hour(order=order, now=now)
+    return f"{reached} of {words.plural(order.devices_per_hour, 'device')} in the last hour"
 
 
 def _orders_table(orders: list[OrderRecord], now: datetime) -> Table:
@@ -124,7 +134,8 @@ def _orders_table(orders: list[OrderRecord], now: datetime) -> Table:
                     ),
                     order.get_state_display(),
                     order.client.name,
-                    f"{words.plural(order.runs_per_day, 'run')} a day and device",
+                    f"{words.plural(order.runs_per_day, 'run')} a day and device"
+                    + ("" if order.devices_per_hour is None else f", {order.devices_per_hour} devices an hour"),
                     parts.moment(order.expires_at, now),
                     _keys(order.signed_by),
                 ],
@@ -294,7 +305,20 @@ def job(request: PageRequest, job_id: UUID) -> HttpResponse:
         facts.append(
             Fact("Evidence", parts.link(f"/evidence/?ref={found.evidence_reference}", found.evidence_reference))
         )
+    if found.continues_id:
+        facts.append(Fact("Approves", parts.link(f"/jobs/{found.continues_id}/", "the run that stopped")))
+    undone = queries.undone_by(found)
+    undoable = queries.undoable(found)
+    dry = queries.dry_run_of(scope=scope, job=found, now=now) if _may_still_run(found) else None
+    may_prepare = scope.may(Permission.JOB_PREPARE)
     context = {
+        "continuation": queries.continuation(scope=scope, job=found),
+        "dry": dry,
+        "undoable": words.plural(undoable, "change") if undoable else "",
+        "undone": undone,
+        "may_undo": bool(undoable) and undone is None and not found.is_open and may_prepare,
+        "may_approve": found.state == JobState.AWAITING_APPROVAL and may_prepare,
+        "first_step": queries.steps_before(found) + 1,
         "job": found,
         "crumbs": format_html('<a href="/jobs/">Jobs</a> › {}', str(found.pk)[:8]),
         "sentence": job_sentence(found, now),
@@ -322,6 +346,10 @@ def job_sentence(found: Job, now: datetime) -> parts.Html:
     """How it stands, and what has to happen next."""
     if found.state == JobState.AWAITING_SIGNATURE:
         return "Prepared, and waiting for an operator's signature. Nothing has been sent to the device."
+    if found.state == JobState.AWAITING_APPROVAL:
+        return format_html("Stopped before a step that an operator has to approve. {}", found.result_detail)
+    if found.state == JobState.CONTINUED:
+        return "It stopped for an approval, an operator gave it, and it went on."
     if found.state == JobState.QUEUED:
         return "Signed, and waiting for the device's next check-in."
     if found.state == JobState.DELIVERED:
@@ -351,6 +379,36 @@ def job_cancel(request: PageRequest, job_id: UUID) -> HttpResponse:
     except services.RunbooksError as refusal:
         messages.error(request, f"{refusal}.")
     return HttpResponseRedirect(f"/jobs/{job_id}/")
+
+
+def _may_still_run(found: Job) -> bool:
+    return found.state == JobState.AWAITING_SIGNATURE and not found.dry_run
+
+
+@page(permission=Permission.RUNBOOK_VIEW, methods=("POST",), change=Permission.JOB_PREPARE)
+def job_undo(request: PageRequest, job_id: UUID) -> HttpResponse:
+    """Prepare the job that puts back what this one changed. Sends nothing: an operator signs it elsewhere."""
+    found: Job = queries.jobs(scope=request.scope).get(pk=job_id)
+    reason = request.POST.get("reason", "")
+    try:
+        undo = services.job_undo_prepare(job=found, scope=request.scope, reason=reason, now=timezone.now())
+    except services.RunbooksError as refusal:
+        messages.error(request, f"{refusal}.")
+        return HttpResponseRedirect(f"/jobs/{job_id}/")
+    messages.success(request, f"Prepared. An operator signs it with: {sign_command(undo)}")
+    return HttpResponseRedirect(f"/jobs/{undo.pk}/")
+
+
+@page(permission=Permission.RUNBOOK_VIEW, methods=("POST",), change=Permission.JOB_PREPARE)
+def job_approval(request: PageRequest, job_id: UUID) -> HttpResponse:
+    """Prepare the approval of a job that stopped for one, again."""
+    found: Job = queries.jobs(scope=request.scope).get(pk=job_id)
+    try:
+        again = services.job_continue(job=found, scope=request.scope, now=timezone.now())
+    except services.RunbooksError as refusal:
+        messages.error(request, f"{refusal}.")
+        return HttpResponseRedirect(f"/jobs/{job_id}/")
+    return HttpResponseRedirect(f"/jobs/{again.pk}/")
 
 
 @page(permission=Permission.TICKET_VIEW, methods=("POST",), change=Permission.JOB_PREPARE)
@@ -401,6 +459,7 @@ def order(request: PageRequest, order_id: UUID) -> HttpResponse:
             Fact("Signed by", _keys(found.signed_by)),
             Fact("Installed", format_html("{} by {}", parts.moment(found.installed_at, now), found.installed_by)),
             Fact("Ends", parts.moment(found.expires_at, now)),
+            Fact("Reaches", _budget(found, now)),
         ],
         "jobs": _jobs_table(
             ran, now, Empty("It has not run yet", "It runs when its check fails on one of its devices.")
