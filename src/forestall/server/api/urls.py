@@ -16,6 +16,7 @@ from forestall.server.api.routes import (
     contacts,
     deployments,
     devices,
+    drafts,
     evidence,
     health,
     jobs,
@@ -41,7 +42,7 @@ from forestall.server.api.routes import (
 )
 
 for routes in (
-    devices, checks, alerts, tickets, jobs, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
+    devices, checks, alerts, tickets, jobs, drafts, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance, deployments, patch_policies,
     rollouts, recovery, check_policies, access, health,

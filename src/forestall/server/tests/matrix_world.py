@@ -44,6 +44,7 @@ from forestall.server.recovery.models import KnownBackup
 from forestall.server.recovery.services import proof_attest, system_add
 from forestall.server.reports import services as reports
 from forestall.server.runbooks import services as runbooks
+from forestall.server.runbooks.draft_services import draft_create
 from forestall.server.runbooks.models import AuthorityProposal
 from forestall.server.runbooks.operator import operator_init
 from forestall.server.tickets import services as tickets
@@ -176,6 +177,9 @@ def build(folder: Path) -> Matrix:
             None,
             None,
             Permission.DEVICE_VIEW,
+        ),
+        "draft_slug": Thing(
+            draft_create(scope=SYSTEM, slug="a-draft", now=NOW).slug, None, None, Permission.RUNBOOK_CHANGE
         ),
         "digest": Thing(proposal.digest, None, None, Permission.AUTHORITY_CHANGE, whole=True),
     }

@@ -79,6 +79,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "emergency_window_open": {"site": "{site_id}"},
     "vulnerability_mark": {"device": "{device_id}", "mark": "false_positive", "reason": "because"},
     "vulnerability_feed_make": {"slug": "another"},
+    "runbook_draft_create": {"slug": "another"},
     "vulnerability_feed_upload": {"offset": 0, "content": "e30=", "last": False},
     "grant_create": {"role": "auditor", "client": "{client_id}", "site": "{site_id}"},
 }  # fmt: skip
@@ -94,7 +95,8 @@ WHOLE_INSTALLATION = frozenset(
         "client_create", "sla_tier_create", "sla_tier_change", "sla_tier_delete", "runbook_publish", "role_create",
         "role_change", "role_delete", "proposal_list", "proposal_submit", "proposal_show", "proposal_withdraw",
         "vulnerability_feed_make", "vulnerability_feed_change", "vulnerability_feed_remove",
-        "vulnerability_feed_refresh", "vulnerability_feed_upload",
+        "vulnerability_feed_refresh", "vulnerability_feed_upload", "runbook_draft_create", "runbook_draft_save",
+        "runbook_draft_undo", "runbook_draft_drop",
     }
 )  # fmt: skip
 """Routes that concern every client: only for those who may it everywhere."""

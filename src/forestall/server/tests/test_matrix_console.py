@@ -99,11 +99,13 @@ FORMS: dict[str, dict[str, str]] = {
     "updates_act": {"pick": "apt|openssl|1", "act": "approve"},
     "obligations": {"client": "{client_id}", "slug": "contract", "what": "hours", "number": "24", "reason": "because"},
     "vulnerability_mark": {"place": "device:{device_id}", "mark": "false_positive", "reason": "because"},
+    "draft_new": {"name": "another"},
+    "draft_save": {"text": "{}"},
 }
 ONES_OWN = frozenset({"own_token_revoke", "account_session_end", "calendar_feed_revoke"})
 """Pages that know one's own things alone, whatever one's roles."""
 WHOLE_INSTALLATION = frozenset(
-    {"client_new", "routing", "role_factor", "role_new", "role_change", "vulnerability_feed_import"}
+    {"client_new", "routing", "role_factor", "role_new", "role_change", "vulnerability_feed_import", "draft_new"}
 )
 """Pages that concern every client."""
 WHOLE_CLIENT = frozenset({"client_change", "client_export", "client_remove"})
