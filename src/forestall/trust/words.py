@@ -36,6 +36,10 @@ ACTION_WORDS: dict[str, str] = {
     ),
     "service.restart": "Restarts the service {service} and waits until it runs.",
     "backup.rerun": "Runs the backup {backup} again, with the command that the device's own settings name.",
+    "backup.prove": "Restores the backup {backup} into a scratch folder to show the level {level}, and removes it: "
+    "at most {most_mb} MB, {rate_kb} kB a second (0: no limit), {sample} files for a sample.",
+    "backup.unlock": "Removes an abandoned lock from the backup {backup}: its process is gone, or it is older than "
+    "{older_than_hours} hours.",
     "updates.check": (
         "Goes on only if the machine is fit to be updated by {manager}: {least_free_mb} MB free, no other package "
         "manager at work. On battery: {on_battery}. While people are signed in: {sessions}."

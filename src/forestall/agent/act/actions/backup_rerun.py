@@ -58,11 +58,11 @@ def _run(name: str, host: Host, ctx: Context, *, scheduled: bool) -> StepResult:
     _record(ctx.agent_home / RUNS_FILE_NAME, name, at=started, ok=ok, detail=detail)
     if not ok:
         raise ActionFailed("backup_failed", f"backup {name}: {detail}", output=ran.output)
-    noted = f"; {noting.ended_well()}" if noting is not None else ""
+    noted = noting.ended_well() if noting is not None else ""
     return StepResult(
         action=NAME,
         ok=True,
-        summary=f"backup {name} ran{'' if scheduled else ' again'} and ended well{noted}",
+        summary=f"backup {name} ran{'' if scheduled else ' again'} and ended well{'; ' * bool(noted)}{noted}",
         output=ran.output,
         changed={"backups": 1},
     )

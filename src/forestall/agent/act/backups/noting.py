@@ -27,7 +27,7 @@ class Noting:
         self._began_at: datetime = host.now()
 
     def ended_well(self) -> str:
-        """Keep the manifest. In words, what is in it."""
+        """Keep the manifest. In words, what is in it; empty: only when the run was."""
         ended_at = self._host.now()
         after = live_tables(self._backup, self._ctx)
         manifest = Manifest(
@@ -65,4 +65,4 @@ def _words(manifest: Manifest) -> str:
         )
         if found
     ]
-    return f"noted {', '.join(noted) or 'nothing'} to compare restores with"
+    return f"noted {', '.join(noted)} to compare restores with" if noted else ""
