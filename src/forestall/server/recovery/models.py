@@ -76,6 +76,8 @@ class ProtectedSystem(ScopedModel):
     """When a restore test was last begun by the schedule."""
     tried_why = models.TextField(blank=True)
     """What stood in its way; empty: nothing did."""
+    lapses_at = models.DateTimeField(null=True, blank=True)
+    """When its wanted level is proved no more, as it was last judged; null: it is not proved."""
     ticket_id = models.BigIntegerField(null=True, blank=True)
     """Number of the ticket that is open about it."""
     ticket_said = models.CharField(max_length=200, blank=True)
@@ -105,7 +107,11 @@ class ProtectedSystem(ScopedModel):
                 name="protected_system_once_a_device",
             ),
         ]
-        indexes = [models.Index(fields=["client", "archived_at"]), models.Index(fields=["device"])]
+        indexes = [
+            models.Index(fields=["client", "archived_at"]),
+            models.Index(fields=["device"]),
+            models.Index(fields=["lapses_at"]),
+        ]
 
     def __str__(self) -> str:
         return self.name

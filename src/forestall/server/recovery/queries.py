@@ -380,11 +380,11 @@ def covering_matches(*, system: ProtectedSystem, scope: Scope) -> list[tuple[Kno
     return sorted(rows, key=lambda item: (order.index(item[1]), item[0].device.name, item[0].name))
 
 
-def losing_proof(*, scope: Scope, now: datetime, within: timedelta) -> list[Standing]:
-    """Systems whose proof at the wanted level lapses within this time, the soonest first."""
-    found = [one for one in standings(scope=scope, now=now) if one.judged.lapses_at is not None]
-    near = [one for one in found if one.judged.lapses_at is not None and one.judged.lapses_at <= now + within]
-    return sorted(near, key=lambda one: one.judged.lapses_at or now)
+def losing_proof(*, scope: Scope, now: datetime, within: timedelta) -> QuerySet[ProtectedSystem]:
+    """Systems whose proof at the wanted level lapses within this time, the soonest first: as they were last judged,
+    some minutes ago at most, so that asking costs one query."""
+    near = systems(scope=scope).filter(lapses_at__gt=now, lapses_at__lte=now + within)
+    return near.order_by("lapses_at", "pk")
 
 
 def newest_restore(found: Sequence[Standing]) -> datetime | None:

@@ -769,7 +769,10 @@ def _follow(devices: Collection[UUID], now: datetime) -> None:
     if rows:
         book = Book.load(clients={row.client_id for row in rows}, scope=SELF, within_sites=True)
         for row in rows:
-            of_device[row.device_id].append(Standing(row, book.judge(row, now), now))
+            judged = book.judge(row, now)
+            of_device[row.device_id].append(Standing(row, judged, now))
+            if row.lapses_at != judged.lapses_at:
+                ProtectedSystem.objects.visible_to(SELF).filter(pk=row.pk).update(lapses_at=judged.lapses_at)
     for device in sorted(devices, key=str):
         with transaction.atomic():
             tickets_follow(device_id=device, standings=of_device.get(device, []), now=now)

@@ -266,16 +266,16 @@ def _missed_lines(scope: Scope, now: datetime) -> list[Line]:
 
 def _losing_lines(scope: Scope, now: datetime) -> list[Line]:
     """Backups losing their proof, the soonest first."""
-    found = recovery.losing_proof(scope=scope, now=now, within=PROOFS_AHEAD)
+    found = list(recovery.losing_proof(scope=scope, now=now, within=PROOFS_AHEAD)[:200])
     lines = [
         Line(
-            lead=parts.moment(one.judged.lapses_at, now),
+            lead=parts.moment(one.lapses_at, now),
             text=format_html(
-                '<a href="{}">The proof of {} lapses</a> on {}. <span class="muted">{}</span>',
-                one.href,
-                one.system.name,
-                one.system.device.name,
-                one.system.client.name,
+                '<a href="/recovery/{}/">The proof of {} lapses</a> on {}. <span class="muted">{}</span>',
+                one.pk,
+                one.name,
+                one.device.name,
+                one.client.name,
             ),
             tail=parts.status(Status.WARN, "losing its proof"),
         )

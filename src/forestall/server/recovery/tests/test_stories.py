@@ -85,6 +85,8 @@ def test_the_schedule_tests_a_restore_in_the_window_and_the_signed_result_proves
     assert standing.judged.recovery is not None
     assert standing.judged.recovery.within is True
     assert standing.judged.lapses_at == proof.at + timedelta(days=90)
+    shop.refresh_from_db()
+    assert shop.lapses_at == standing.judged.lapses_at
 
     # Nothing more is tested for weeks, and then before the proof lapses.
     vault.office.later(days=73)
