@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from forestall.agent.act.backups.manifest import Manifest, file_digest, left_out, protected_files
-from forestall.agent.act.context import Context
+from forestall.agent.act.context import ActionFailed, Context
 
 MOST_DIFFERENCES = 50
 _EVEN_NS = 1_000_000_000
@@ -67,11 +67,13 @@ class Comparison:
     def differs(self, path: str, why: str) -> None:
         self.differing += 1
         if len(self.differences) < MOST_DIFFERENCES:
-            self.differences.append(f"{path}: {why}")
+            self.differences.append(readable(f"{path}: {why}"))
 
     def names(self, entries: Sequence[Entry], paths: Iterable[str], exclude: Sequence[str]) -> None:
         """What the backup should hold by name and size, and does not: no restore is needed to see that."""
         held = {entry.origin: entry for entry in entries if entry.origin}
+        live = [path for path, _ in protected_files(paths, exclude)] if self.manifest is None else self.manifest.files
+        _require_matching(entries, held, live)
         if self.manifest is not None:
             for path, noted in self.manifest.files.items():
                 entry = held.get(path)
@@ -174,6 +176,23 @@ class Comparison:
         return chosen
 
 
+def _require_matching(entries: Sequence[Entry], held: Container[str], protected: Iterable[str]) -> None:
+    """ActionFailed ``nothing_to_compare`` when the backup has the same files under other paths: of a mounted snapshot,
+    say. That is no fault of the backup, and it cannot be told which file is which."""
+    names = {entry.path.rpartition("/")[2] for entry in entries}
+    known = 0
+    for path in protected:
+        if path in held:
+            return
+        known += path.rpartition("/")[2] in names
+    if known > len(names) / 2:
+        raise ActionFailed(
+            "nothing_to_compare",
+            f"the backup has its files under other paths than those of this machine ({entries[0].path}); "
+            "say in paths where they stand here",
+        )
+
+
 def place_origins(entries: Sequence[Entry], paths: Sequence[str], *, absolute: bool = True) -> None:
     """Say where each file stands on this machine.
 
@@ -201,6 +220,11 @@ def place_origins(entries: Sequence[Entry], paths: Sequence[str], *, absolute: b
             if _is_at(entry.path, prefix):
                 entry.origin = f"{top}/{entry.path[len(prefix) :].lstrip('/')}".rstrip("/")
                 break
+
+
+def readable(text: str) -> str:
+    """Without the bytes of names that are no UTF-8: nothing that is signed or sent may hold them."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _is_at(path: str, prefix: str) -> bool:

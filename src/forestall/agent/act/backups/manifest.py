@@ -59,6 +59,8 @@ def take(backup: BackupSetting, ctx: Context, *, known: dict[str, Noted]) -> dic
     found: dict[str, Noted] = {}
     for path, status in protected_files(backup.paths, backup.exclude):
         ctx.require_time()
+        if not path.isprintable() and "\ufffd" in path.encode(errors="surrogateescape").decode(errors="replace"):
+            continue  # a name that is no UTF-8 cannot be written down
         before = known.get(path)
         if before is not None and same(before, status):
             found[path] = before

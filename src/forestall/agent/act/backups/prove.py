@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from forestall.agent.act.backups import manifest as manifests
-from forestall.agent.act.backups.content import Comparison, Flaw, Snapshot
+from forestall.agent.act.backups.content import Comparison, Flaw, Snapshot, readable
 from forestall.agent.act.backups.running import run
 from forestall.agent.act.backups.scratch import scratch_folder
 from forestall.agent.act.backups.source import complaint, environment_of, find_backup, secrets_of
@@ -87,7 +87,7 @@ def _without_secrets(proof: RestoreProof, secrets: set[str]) -> RestoreProof:
         # The longest first: one secret may be part of another.
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
-        return redact(text)
+        return redact(readable(text))
 
     return msgspec.structs.replace(proof, detail=clean(proof.detail), differences=tuple(map(clean, proof.differences)))
 
@@ -128,7 +128,7 @@ def _try(trial: Trial, kit: Kit) -> RestoreProof:
         tool=trial.backup.tool,
         level=trial.level,
         ok=ok,
-        snapshot=snapshot.id if snapshot else "",
+        snapshot=readable(snapshot.id) if snapshot else "",
         snapshot_at=snapshot.at if snapshot else None,
         started_at=trial.now,
         seconds=round(trial.seconds, 3),

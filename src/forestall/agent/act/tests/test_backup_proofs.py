@@ -255,6 +255,31 @@ def test_where_a_file_of_a_backup_stands_on_this_machine(held, protected, origin
     assert entry.origin == origin
 
 
+def test_a_backup_under_other_paths_is_not_called_damaged(shop):
+    """As of a mounted snapshot: which file is which cannot be told, and that is no fault of the backup."""
+    world = shop("rsync", healthy_rsync)
+    mounted = world.store / "mnt" / "snapshot"
+    mounted.mkdir(parents=True)
+    (world.store / "shop").rename(mounted / "data")
+    world.say(paths=[str(world.source), "/etc/nothing"])
+    with fails("nothing_to_compare"):
+        world.prove("whole")
+
+
+def test_names_that_are_no_text_harm_nothing(shop):
+    world = shop("rsync", healthy_rsync)
+    odd = os.fsdecode(b"odd-\xff.txt")
+    (world.source / odd).write_bytes(b"odd")
+    world.back_up()
+    assert world.prove("whole").ok
+    (world.store / "shop" / odd).unlink()
+    shutil.rmtree(world.home / "backup-manifests")
+    later = time.time() + 5
+    comparison = Comparison(manifest=None, snapshot_at=datetime.fromtimestamp(later, UTC))
+    comparison.names([Entry("shop/a", 1, origin=str(world.source / "a b.txt"))], [str(world.source)], [])
+    assert any("odd-\ufffd.txt" in line for line in comparison.differences)
+
+
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 
