@@ -14,6 +14,7 @@ from importlib import import_module
 from forestall.agent.collect.captures.capture import Capture
 
 MODULES: tuple[str, ...] = (
+    "accounts",
     "backup_tools",
     "antivirus",
     "firewalls",
