@@ -76,7 +76,8 @@ _HEADERS: tuple[tuple[str, str], ...] = (
 _HEADER_RULES = tuple((re.compile(f"^{pattern}"), section) for pattern, section in _HEADERS)
 
 _OF_NO_INTEREST = re.compile(
-    r"^\s*(?:Copyright|Drive failure expected|- [a-z]|Failed Attributes|#\s*smartctl|\$\s*smartctl|root@|Home page is|Probable ATA device|Device is:|SATA Version|"
+    r"^\s*(?:Copyright|Drive failure expected|- [a-z]|Failed Attributes|"
+    r"#\s*smartctl|\$\s*smartctl|root@|Home page is|Probable ATA device|Device is:|SATA Version|"
     r"ATA Version|ATA Standard|Form Factor|Local Time|TRIM Command|Zoned Device|LU is |LU WWN|Logical Unit id|"
     r"Compliance|Device type|Read Cache is|Writeback Cache is|Write cache|Rd look-ahead|AAM |APM |DSN feature|"
     r"ATA Security|Wt Cache|Power mode|Formatted with type|\d+ bytes of protection|PCI Vendor|IEEE|Controller ID|"
@@ -92,7 +93,8 @@ _OF_NO_INTEREST = re.compile(
     r"Non-medium error|(?:Warning|Critical)\s+Comp|Temperature Sensor|Thermal Temp|Host (?:Read|Write)|"
     r"Controller Busy|Unsafe Shut|Error Information|Self-test status:|No Errors Logged|Warning: device does not|"
     r"Bus \d|Product ID|WARNING: A firmware update|see the following|https?://|\*\*\*|==>|"
-    r"No [Ss]elf-tests have been logged|No Self-tests Logged|Self-tests not supported|Num\s+Test_Description|Namespace \d+ Size|"
+    r"No [Ss]elf-tests have been logged|No Self-tests Logged|"
+    r"Self-tests not supported|Num\s+Test_Description|Namespace \d+ Size|"
     r"NVM Subsystem|Revision:|Reading .* failed|Read (?:SMART|NVMe|Error|Device).* failed|Sector Size:|"
     r"A mandatory SMART|This drive|Your drive|mailing list|\|+_+|.*\|_+ |.*\|{2,})"
 )

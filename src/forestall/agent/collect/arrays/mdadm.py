@@ -112,7 +112,7 @@ def _member(match: re.Match[str]) -> ArrayMember:
     return ArrayMember(name=match[1], state=state, ok="(F)" not in flags)
 
 
-_FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9 /.-]*?)\s*:(?:\s+(.*)|$)")
+_FIELD = re.compile(r"^\s*([A-Za-z][A-Za-z0-9 /.\[\]-]*?)\s*:(?:\s+(.*)|$)")
 _DEVICE_ROW = re.compile(r"^\s*(\d+|-)\s+(\d+)\s+(\d+)\s+(\d+|-)\s+(.*?)(?:\s+(/dev/\S+))?\s*$")
 _DETAIL_FIELDS = re.compile(
     r"^(Version|Creation Time|Raid Level|Array Size|Used Dev Size|Raid Devices|Total Devices|Preferred Minor|"
@@ -123,9 +123,15 @@ _DETAIL_FIELDS = re.compile(
     r"Device Role|Array State|Orig Family|Family|Generation|Creation Time|Attributes|MPB Size|Disks|"
     r"Num Volumes|Recovery Offset|Flags|Array Slot|RaidDevice|Migrate State|Map State|Dirty State|Slots|"
     r"This Slot|Sector Size|Array Size|Per Dev Size|Sector Offset|Num Stripes|RWH Policy|Volume ID|"
-    r"Failed disk|Disk\d+ .*|\[.*\]|Journal|Redundancy .*|Controller GUID|GUID|Seq|Raid Devices|"
+    r"Redundant hdr|Failed disk|Disk\d+ .*|\[.*\]|Journal|Redundancy .*|Controller GUID|GUID|Seq|Raid Devices|"
     r"Container GUID|Virtual Disks|VD GUID.*|unit.*|state.*|init state.*|access.*|Name.*|Physical Disks|Device Size)$"
 )
+
+
+_ROWS = re.compile(
+    r"^\s*\(.*\)\s*$|^\s*(Number\s+Major|Number\s+RefNo|this\s+\d|\d+\s+\d+\s|\[\w+\]:|\d+\s+[0-9a-f]{8})"
+)
+"""Continued lines, and rows of tables of members as older formats print them."""
 
 
 def read_detail(reading: Reading) -> Found:
@@ -150,10 +156,10 @@ def read_detail(reading: Reading) -> Found:
             reading.take(line)
             continue
         field = _FIELD.match(text)
-        if field and _DETAIL_FIELDS.match(field[1].strip()):
+        if field and _DETAIL_FIELDS.match(re.sub(r"\[\d+\]$", "", field[1].strip())):
             fields.setdefault(field[1].strip(), (field[2] or "").strip())
             reading.take(line)
-        elif re.match(r"^\s*(Number\s+Major|Number\s+RefNo|this\s+\d|\d+\s+\d+\s|\[\w+\]:|\s*\d+\s+[0-9a-f]{8})", text):
+        elif _ROWS.match(text):
             reading.take(line)
     _close(found, device, fields, rows)
     return found
@@ -165,7 +171,8 @@ def _close(found: Found, device: str, fields: dict[str, str], rows: list[ArrayMe
     examined = "Magic" in fields
     level = fields.get("Raid Level", "")
     if examined and not level:
-        return  # a container or a member without an array of its own
+        found.arrays += _of_container(fields)
+        return
     size = re.match(r"(\d+)", fields.get("Array Size", ""))
     said = fields.get("State", "")
     state: State = "ok"
@@ -205,6 +212,31 @@ def _close(found: Found, device: str, fields: dict[str, str], rows: list[ArrayMe
             spares=sum(member.state == "spare" for member in rows), members=tuple(rows),
         )
     )  # fmt: skip
+
+
+def _of_container(fields: dict[str, str]) -> list[Array]:
+    """The arrays that a container of the DDF format holds; none of a member without an array of its own."""
+    arrays = []
+    for index in range(64):
+        name, said = fields.get(f"Name[{index}]"), fields.get(f"state[{index}]", "")
+        if name is None:
+            break
+        words = said.lower()
+        state: State = "unknown"
+        if "optimal" in words:
+            state = "ok"
+        elif "degraded" in words:
+            state = "degraded"
+        elif "fail" in words or "deleted" in words:
+            state = "failed"
+        size = fields.get(f"Array Size[{index}]", "")
+        arrays.append(
+            Array(
+                name=name, kind="mdadm", level=fields.get(f"Raid Level[{index}]", "").lower(), state=state, detail=said,
+                size_bytes=int(size) * 1024 if size.isdigit() else None,
+            )
+        )  # fmt: skip
+    return arrays
 
 
 def _detail_member(row: re.Match[str]) -> ArrayMember:

@@ -43,24 +43,37 @@ class CapturedFile:
     data: bytes
 
     def text(self) -> str:
-        """As text: UTF-8, UTF-16 with its mark (as Windows PowerShell saves), or Windows' Latin.
+        """As text: UTF-8, UTF-16 with its mark (as Windows PowerShell saves), or Windows' Latin; unpacked from gzip.
 
         CaptureError for what is no text, and for more than ``MAX_FILE_BYTES``.
         """
-        if len(self.data) > MAX_FILE_BYTES:
-            raise CaptureError(self.name, 0, f"{len(self.data):,} bytes; at most {MAX_FILE_BYTES:,} are read")
-        if self.data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = self.data
+        if data.startswith(b"\x1f\x8b"):
+            data = self._unpacked()
+        if len(data) > MAX_FILE_BYTES:
+            raise CaptureError(self.name, 0, f"more than {MAX_FILE_BYTES:,} bytes, the most that are read")
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             try:
-                return self.data.decode("utf-16")
+                return data.decode("utf-16")
             except UnicodeDecodeError as error:
                 raise CaptureError(self.name, 0, f"begins as UTF-16 and is damaged: {error.reason}") from None
-        if b"\x00" in self.data:
-            line = self.data.count(b"\n", 0, self.data.index(b"\x00")) + 1
+        if b"\x00" in data:
+            line = data.count(b"\n", 0, data.index(b"\x00")) + 1
             raise CaptureError(self.name, line, "holds zero bytes: it is no text, or damaged")
         try:
-            return self.data.decode("utf-8-sig")
+            return data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            return self.data.decode("cp1252", errors="replace")
+            return data.decode("cp1252", errors="replace")
+
+    def _unpacked(self) -> bytes:
+        import zlib
+
+        unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            # One byte more than is read, so that a bomb is known as too large and never unpacked.
+            return unpacking.decompress(self.data, MAX_FILE_BYTES + 1)
+        except zlib.error as error:
+            raise CaptureError(self.name, 0, f"begins as gzip and is damaged: {error}") from None
 
     def lines(self) -> list[Line]:
         """Its lines, numbered from 1, without their ends. CaptureError as for ``text``."""

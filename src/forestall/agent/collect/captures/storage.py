@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,6 +126,39 @@ def _lvm(files: Sequence[CapturedFile]) -> Parsed:
     return Parsed(Arrays(arrays=document.arrays, sources=tuple(good)), tuple(unread))  # type: ignore[attr-defined]
 
 
+_HDPARM = {
+    "Model Number": "model",
+    "Serial Number": "serial",
+    "Firmware Revision": "firmware",
+}
+_MEGABYTES = re.compile(r"^\s*device size with M = 1000\*1000:\s+(\d+) MBytes")
+
+
+def _hdparm(file: CapturedFile) -> tuple[list[Disk], Sequence[Unread]]:
+    """``hdparm -I``: who the disk is. It prints a disk's whole identity; the other lines are of no interest."""
+    reading = Reading(file)
+    disks: list[dict[str, Any]] = []
+    for line in reading:
+        head = re.match(r"^(/dev/\S+):\s*$", line.text)
+        name, _, value = line.text.strip().partition(":")
+        size = _MEGABYTES.match(line.text)
+        if head:
+            disks.append({"device": head[1]})
+        elif disks and name in _HDPARM:
+            disks[-1][_HDPARM[name]] = "".join(each for each in value.strip() if each.isprintable())
+        elif disks and size:
+            disks[-1]["size_bytes"] = int(size[1]) * 10**6
+        elif disks and name == "Nominal Media Rotation Rate":
+            word = value.strip()
+            disks[-1]["kind"] = "ssd" if "Solid" in word else "hdd" if word.isdigit() else ""
+        elif disks and re.match(r"^\s+\*\s+SMART feature set", line.text):
+            disks[-1]["smart_available"] = True
+    found = [each for each in disks if len(each) > 1]
+    if not found:
+        raise CaptureError(file.name, 0, "has no disk of hdparm -I")
+    return [Disk(**each, interface="sata", unknown_why="hdparm does not say how it is") for each in found], ()
+
+
 def _windows(
     make: Callable[[Any], list[Any]], words: tuple[str, ...], what: str
 ) -> Callable[[CapturedFile], tuple[list[Any], Sequence[Unread]]]:
@@ -162,6 +196,13 @@ CAPTURES: tuple[Capture, ...] = (
         document=Arrays,
         files="`/proc/mdstat`, or output of `mdadm --detail` or `mdadm --examine`",
         read=lambda files: read_each(files, _text(_mdadm, "mdstat or mdadm"), _arrays),
+    ),
+    Capture(
+        name="hdparm",
+        title="Identity of ATA disks",
+        document=Disks,
+        files="output of `hdparm -I DEVICE`",
+        read=lambda files: read_each(files, _hdparm, lambda found: Disks(disks=tuple(found))),
     ),
     Capture(
         name="lvm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from forestall.agent.collect.captures import captures
 from forestall.agent.collect.captures.capture import (
+    MAX_FILE_BYTES,
     MAX_UNREAD,
     Capture,
     CapturedFile,
@@ -117,6 +119,11 @@ def test_text_is_read_as_windows_and_linux_save_it():
         CapturedFile("a", b"one\ntw\x00o").text()
     with pytest.raises(CaptureError, match="damaged"):
         CapturedFile("a", b"\xff\xfe\x00\xd8").text()
+    assert CapturedFile("a.gz", gzip.compress(b"packed")).text() == "packed"
+    with pytest.raises(CaptureError, match="begins as gzip and is damaged"):
+        CapturedFile("a.gz", b"\x1f\x8b\x08\x00 nonsense").text()
+    with pytest.raises(CaptureError, match="the most that are read"):
+        CapturedFile("bomb.gz", gzip.compress(bytes(MAX_FILE_BYTES + 2), compresslevel=1)).text()
     with pytest.raises(CaptureError, match="nested too deeply"):
         CapturedFile("a", b"[" * 200_000).json()
 
