@@ -8,6 +8,7 @@ database is never what a device goes by.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -977,7 +978,9 @@ def orders_consider(*, ticket: Ticket, check: Check, now: datetime) -> Job | Non
         .select_related("runbook")
         .order_by("installed_at", "pk")
     )
-    for record in candidates:
+    # What was tried for this ticket least comes first: when one remedy did not help, another may.
+    tried = Counter(Job.objects.visible_to(_LOOP).filter(ticket_id=ticket.pk).values_list("order_id", flat=True))
+    for record in sorted(candidates, key=lambda one: tried[one.pk]):
         order, runbook = queries.order_content(record), queries.runbook_content(record.runbook)
         parameters = rules.parameters_for(order=order, runbook=runbook, trigger=trigger)
         if parameters is None or not rules.is_in_force(order=order, now=now):

@@ -24,7 +24,7 @@ from forestall.server.runbooks import queries, services
 from forestall.server.runbooks.models import UNDER_WAY, Job, JobEvent, JobState, OrderRecord, OrderState, RunbookRecord
 from forestall.server.tickets import queries as tickets
 from forestall.trust.statements import OPERATOR_SIGNATURES, RiskClass, Runbook
-from forestall.trust.words import step_words
+from forestall.trust.words import WHEN, step_words
 
 JOBS_A_PAGE = 100
 SHAPE_OF_STATE = {
@@ -105,6 +105,13 @@ def runbooks(request: PageRequest) -> HttpResponse:
     return render_page(request, "runbooks", context, section="runbooks", title="Runbooks", data_at=now)
 
 
+def order_title(order: OrderRecord) -> str:
+    """``Free disk space when disk space fails``; of an order that no check runs, when else."""
+    if order.trigger in WHEN:
+        return f"{order.runbook.title}: {WHEN[order.trigger][0].lower()}{WHEN[order.trigger][1:]}"
+    return f"{order.runbook.title} when {titles.kind_title(order.trigger).lower()} fails"
+
+
 def _budget(order: OrderRecord, now: datetime) -> str:
     """How many devices an order has reached this hour, of how many it may."""
     if order.devices_per_hour is None:
@@ -130,7 +137,7 @@ def _orders_table(orders: list[OrderRecord], now: datetime) -> Table:
                 cells=[
                     parts.link(
                         f"/orders/{order.pk}/",
-                        f"{order.runbook.title} when {titles.kind_title(order.trigger).lower()} fails",
+                        order_title(order),
                     ),
                     order.get_state_display(),
                     order.client.name,
@@ -446,8 +453,8 @@ def order(request: PageRequest, order_id: UUID) -> HttpResponse:
         "order": found,
         "crumbs": SafeString('<a href="/runbooks/">Runbooks</a> › Standing orders'),
         "sentence": format_html(
-            "When {} fails, {} runs by itself, at most {} a day and device, until {}.",
-            titles.kind_title(found.trigger).lower(),
+            "{}, {} runs by itself, at most {} a day and device, until {}.",
+            WHEN.get(found.trigger, f"When {titles.kind_title(found.trigger).lower()} fails"),
             found.runbook.title,
             words.plural(found.runs_per_day, "time"),
             words.day(found.expires_at, found.client.timezone),
@@ -465,5 +472,5 @@ def order(request: PageRequest, order_id: UUID) -> HttpResponse:
             ran, now, Empty("It has not run yet", "It runs when its check fails on one of its devices.")
         ),
     }
-    title = f"{found.runbook.title} when {titles.kind_title(found.trigger).lower()} fails"
+    title = order_title(found)
     return render_page(request, "order", context, section="runbooks", title=title, data_at=now)
