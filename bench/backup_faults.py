@@ -713,12 +713,6 @@ def no_log(world: World) -> None:
         path.unlink()
 
 
-def closed(world: World) -> None:
-    """The rights to read it are lost."""
-    for path in (world.store, *world.store.rglob("*")):
-        path.chmod(0o000)
-
-
 def table_file(world: World) -> Path:
     """The file of a table with rows, in a base backup as a folder."""
     place = world.live.postgres.ask("select pg_relation_filepath('orders')", world.database)[0][0]
@@ -946,14 +940,20 @@ def left_behind(world: World) -> int:
 
 
 def campaign(
-    *, healthy: int, seed: int, only: str = "", most: int | None = None, say: Callable[[str], None] = lambda _: None
+    *,
+    healthy: int,
+    seed: int,
+    only: str = "",
+    most: int | None = None,
+    kinds: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Every fault (or ``most`` of them, by chance), then this many healthy backups, over all kinds in turn."""
+    """Every fault (or ``most`` of them, by chance), then this many healthy backups, of these kinds (or all) in turn."""
     chance = random.Random(seed)
     chosen = [fault for fault in faults() if not only or only == fault.kind]
     if most is not None:
         chosen = chance.sample(chosen, min(most, len(chosen)))
-    kinds = [kind for kind in MAKERS if not only or only == kind]
+    kinds = kinds or [kind for kind in MAKERS if not only or only == kind]
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="forestall-live-") as folder, Live(Path(folder)) as live:
         for number, fault in enumerate(chosen):
