@@ -213,7 +213,10 @@ def _continued(reading: Reading, number: int) -> Iterable[Line]:
 
 
 def _is_last(_: str, lines: Lines) -> bool:
-    ends = r"still logged in|still running|gone - no logout|wtmp begins|btmp begins|- (?:\d\d:\d\d|down|crash)|\*\*Never logged in"
+    ends = (
+        r"still logged in|still running|gone - no logout|wtmp begins|btmp begins|- (?:\d\d:\d\d|down|crash)"
+        r"|\*\*Never logged in"
+    )
     return any(re.search(ends, line.text) or re.match(r"Username\s+Port", line.text) for line in lines)
 
 
@@ -622,8 +625,8 @@ CAPTURES: tuple[Capture, ...] = (
         title="Accounts of Linux and other Unix systems",
         document=Access,
         files=(
-            "any of /etc/passwd, shadow, group, sudoers, login.defs, samba/smb.conf, exports; ~/.ssh/authorized_keys (named "
-            "after its owner: ada.authorized_keys); output of `last -F` or `lastlog`"
+            "any of /etc/passwd, shadow, group, sudoers, login.defs, samba/smb.conf, exports; ~/.ssh/authorized_keys "
+            "(named after its owner: ada.authorized_keys); output of `last -F` or `lastlog`"
         ),
         read=_read_unix,
     ),

@@ -253,6 +253,8 @@ def begin(request: PageRequest) -> HttpResponse:
     scope, post, now = request.scope, request.POST, timezone.now()
     kind, _, typed = post.get("place", "").partition(":")
     wanted = _uuid(typed)
+    if wanted is None:
+        raise Client.DoesNotExist
     site = sites_served(scope=scope).get(pk=wanted) if kind == "site" else None
     client = people.clients(scope=scope).get(pk=site.client_id if site else wanted)
     try:
@@ -846,7 +848,8 @@ def review_csv(request: PageRequest, access_review_id: int) -> HttpResponse:
 
 def device_tab(request: PageRequest, device: Any, now: datetime) -> dict[str, Any]:
     """What the tab Access shows above the facts: the standing, and the changes."""
-    (standing,) = queries.review_standings(scope=request.scope, now=now, devices=[device.pk]) or [None]
+    standings = queries.review_standings(scope=request.scope, now=now, devices=[device.pk])
+    standing = standings[0] if standings else None
     found = list(queries.changes(scope=request.scope).filter(device=device)[:30])
     return {
         "standing": standing,
