@@ -248,6 +248,7 @@ def test_it_never_enters_another_file_system_nor_a_bind_mount_of_the_same(machin
 # --- temporary.delete_older ---
 
 
+@pytest.mark.runbook("free-disk-space")
 def test_temporary_files_of_the_volume_go_but_what_belongs_to_programs_stays(machine, tmp_path):
     old = machine.file("old")
     spared = [machine.file(".X11-unix/X0"), machine.file(".X0-lock"), machine.file("systemd-private-1-a.service/tmp/f")]
@@ -412,6 +413,7 @@ def alive(folder: Path) -> int:
     return pid
 
 
+@pytest.mark.runbook("restart-service")
 def test_a_killed_service_runs_again(machine, daemon):
     folder = daemon()
     subprocess.run([str(machine.temporary.parent / "init.d" / "throwaway"), "restart"], check=True)
@@ -569,6 +571,7 @@ def runs(machine):
 
 
 @restic
+@pytest.mark.runbook("rerun-backup")
 def test_a_failed_backup_runs_again_and_its_record_says_so(machine):
     words = settings(machine)
     machine.file("document", days=0)

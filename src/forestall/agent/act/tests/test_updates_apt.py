@@ -85,6 +85,7 @@ SECURITY = {
 # --- installing ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.runbook("install-updates")
 def test_security_only_installs_what_fixes_security_and_tells_exactly_that(ada):
     ada.offer("security", "updates")
     before = ada.installed()
@@ -192,6 +193,7 @@ def test_a_package_that_fails_again_when_repaired_is_left_to_a_person_who_can_ro
     assert unfinished(ada) == ()
 
 
+@pytest.mark.runbook("repair-packages")
 def test_a_package_that_hangs_is_ended_with_all_it_started_and_can_be_repaired(ada):
     ada.offer("broken")
     marker = str(ada.root)
@@ -351,6 +353,8 @@ def test_lists_that_cannot_be_fetched_do_not_keep_a_cached_update_back(ada):
 # --- hold, release, roll back --------------------------------------------------------------------------------
 
 
+@pytest.mark.runbook("hold-packages")
+@pytest.mark.runbook("release-packages")
 def test_held_packages_are_kept_until_they_are_released(ada):
     ada.offer("updates")
     assert act(ada, "updates.hold", packages="tool app").changed == {"held": 2}
@@ -369,6 +373,7 @@ def test_held_packages_are_kept_until_they_are_released(ada):
             act(ada, name, packages=" ")
 
 
+@pytest.mark.runbook("roll-back-packages")
 def test_rolled_back_to_what_a_source_still_offers(ada):
     ada.offer("updates")
     install(ada, "chosen", "tool=1:1.5-1")

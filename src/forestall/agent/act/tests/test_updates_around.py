@@ -147,6 +147,7 @@ def test_what_would_cut_people_or_the_network_off_is_reported_and_not_restarted(
     assert dry.summary.startswith("would restart nginx, postgresql@15-main, ssh; left alone")
 
 
+@pytest.mark.runbook("restart-outdated-services")
 def test_a_service_that_does_not_come_back_fails_the_run_after_the_others_were_restarted(machine, monkeypatch):
     def restart(args, host, ctx):
         if args["service"] == "apache2":
@@ -177,6 +178,7 @@ def systemd(tmp_path):
     return Places(systemd=str(tmp_path / "systemd"))
 
 
+@pytest.mark.runbook("reboot")
 def test_a_reboot_that_is_needed_and_allowed_is_ordered_with_a_warning(bobs, tmp_path):
     host = RecordedHost(files=NEEDED)
     result = act(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from forestall.agent.act.actions import ACTIONS
 from forestall.agent.act.execute import LEAST_RISK
+from forestall.server.runbooks.docs import page
 from forestall.server.runbooks.library import read_library
 from forestall.server.runbooks.rules import PARAMETER_OF_TRIGGER
 from forestall.trust.authorise import Refused, RefusedBecause, complete_parameters, filled_steps, require_actions
@@ -17,6 +19,7 @@ from forestall.trust.words import describe, step_words
 from forestall.wire.facts import DOCUMENT_BY_NAME
 
 DOCS = Path(__file__).parents[5] / "docs"
+SOURCE = Path(__file__).parents[3]
 LIBRARY = {runbook.slug: runbook for runbook in read_library()}
 SAMPLES = {"path": "/srv", "service": "nginx", "text": "documents", "integer": 7, "boolean": True}
 
@@ -121,3 +124,26 @@ def test_patch_runbooks_take_what_package_managers_call_things():
     long = " ".join(f"package-{number}=1:{number}.0-1" for number in range(160))
     assert len(long) <= 4096
     complete_parameters(LIBRARY["install-updates"], {"packages": long})
+
+
+def test_there_are_twenty_runbooks_at_least():
+    assert len(LIBRARY) >= 20
+
+
+def test_every_runbook_has_a_test_that_runs_it_on_the_real_thing():
+    """By the marker ``runbook("slug")``, in any test of the agent or the server."""
+    tests = (SOURCE / "agent").rglob("test_*.py"), (SOURCE / "server").rglob("test_*.py")
+    marked = {
+        slug
+        for folder in tests
+        for file in folder
+        for slug in re.findall(r'mark\.runbook\("([a-z0-9-]+)"\)', file.read_text(encoding="utf-8"))
+    }
+    assert set(LIBRARY) - marked == set()
+    assert marked - set(LIBRARY) == set()
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="installed without its docs")
+def test_the_page_of_the_library_is_made_from_it():
+    written = (DOCS / "runbooks.md").read_text()
+    assert written == page(), "python -m forestall.server.runbooks.docs > docs/runbooks.md"
