@@ -55,7 +55,7 @@ A step with a script of your own:
 ```json
 {
   "action": "script.run",
-  "arguments": { "interpreter": "sh", "run_as": "nobody", "script": "df -P \\"$FORESTALL_FOLDER\\"\\n" },
+  "arguments": { "interpreter": "sh", "run_as": "nobody", "script": "df -P \\"$FORESTALL_{parameter}\\"\\n" },
   "timeout_seconds": 60
 }
 ```
@@ -77,7 +77,12 @@ def page() -> str:
     """The whole page, as Markdown."""
     library = read_library()
     rows = [f"| [`{one.slug}`](#{one.slug}) | {one.title} | {OPERATOR_SIGNATURES[one.risk]} |" for one in library]
-    return HEAD.replace("{count}", str(len(library))) + "\n".join(rows) + "\n\n" + "\n".join(map(_section, library))
+    return (
+        HEAD.replace("{count}", str(len(library))).replace("{parameter}", "FOLDER")
+        + "\n".join(rows)
+        + "\n\n"
+        + "\n".join(map(_section, library))
+    )
 
 
 def _section(runbook: Runbook) -> str:
