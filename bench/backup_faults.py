@@ -38,6 +38,7 @@ from forestall.agent.act.backups.trial import Trial
 from forestall.agent.act.context import ActionFailed, Context
 from forestall.agent.collect.backup_settings import BackupSetting
 from forestall.agent.collect.host import LocalHost
+from forestall.agent.collect.tests import quick_restic
 from forestall.trust.proofs import PROOF_LEVELS, ProofLevel, RestoreProof
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of throw-away repositories
@@ -172,7 +173,7 @@ def toml(value: object) -> str:
 
 def healthy_restic(world: World) -> None:
     world.fill()
-    world.call("restic", "init", "--quiet")
+    quick_restic.init(world.repository, PASSWORD)
     world.script(f'exec restic --quiet backup "{world.source}" $EXTRA\n')
     world.back_up()
     (world.source / "later.txt").write_bytes(world.chance.randbytes(5_000))

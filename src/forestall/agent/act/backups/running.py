@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import pwd
 import signal
@@ -167,6 +168,7 @@ def started(
         _end(process)
 
 
+@functools.cache
 def can_cut_off() -> bool:
     """Whether a program can be started without any network: root outside a narrow container."""
     if os.geteuid() != 0:

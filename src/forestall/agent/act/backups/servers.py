@@ -45,13 +45,17 @@ class Place:
             return str(path)
         return f"{SHOWN_AT}/{path.relative_to(self.trial.scratch.folder)}"
 
-    def run(self, argv: Sequence[str], *, given: Path | None = None, watched: bool = False) -> Done:
+    def run(
+        self, argv: Sequence[str], *, given: Path | None = None, watched: bool = False, asks_only: bool = False
+    ) -> Done:
+        """Run a program as the server's user. ``asks_only``: it sends our own words and needs no cutting off, which
+        takes the kernel some time."""
         return run(
             argv,
             self.trial.ctx,
             user=self.user,
-            cut_off=self.cut_off,
-            shown=self.shown,
+            cut_off=self.cut_off and not asks_only,
+            shown=None if asks_only else self.shown,
             given=given,
             pace=Pace(0, self.trial.scratch.watch) if watched else None,
         )
@@ -119,7 +123,7 @@ class Postgres:
     def ask(self, sql: str, database: str) -> list[list[str]]:
         """Rows of a query. Flaw when it fails."""
         argv = [*self.psql(database), "--tuples-only", "--no-align", "--field-separator=\x1f", f"--command={sql}"]
-        done = self.place.run(argv)
+        done = self.place.run(argv, asks_only=True)
         if done.exit_code != 0:
             raise Flaw(f"the restored database {database} cannot be asked: {self._said(done)}")
         return [line.split("\x1f") for line in done.output.decode(errors="replace").splitlines() if line]
@@ -221,7 +225,7 @@ def run_postgres(place: Place, programs: Path, data: Path, *, fresh: bool) -> It
             while True:
                 for user in users:
                     server = Postgres(place, programs, user)
-                    done = place.run([*server.psql("postgres"), "--command=select 1"])
+                    done = place.run([*server.psql("postgres"), "--command=select 1"], asks_only=True)
                     if done.exit_code == 0:
                         trial.words.append("a private PostgreSQL started" + ("" if fresh else " from the base backup"))
                         yield server
@@ -259,7 +263,8 @@ class Maria:
         return {"MYSQL_UNIX_PORT": str(self.socket), "MYSQL_HOST": "localhost"}
 
     def ask(self, sql: str, database: str) -> list[list[str]]:
-        done = self.place.run([*self.argv(), "--skip-column-names", "--batch", f"--execute={sql}", database])
+        argv = [*self.argv(), "--skip-column-names", "--batch", f"--execute={sql}", database]
+        done = self.place.run(argv, asks_only=True)
         if done.exit_code != 0:
             raise Flaw(f"the restored database {database} cannot be asked: {self._said(done)}")
         return [line.split("\t") for line in done.output.decode(errors="replace").splitlines() if line]
@@ -318,7 +323,7 @@ def new_maria(trial: Trial) -> Iterator[Maria]:
             trial.scratch.note_process(process.pid)
             server = Maria(place, client, socket)
             until = time.monotonic() + min(START_SECONDS, trial.ctx.seconds_left)
-            while place.run([*server.argv(), "--execute=select 1"]).exit_code != 0:
+            while place.run([*server.argv(), "--execute=select 1"], asks_only=True).exit_code != 0:
                 if process.poll() is not None or time.monotonic() > until:
                     output.seek(0)
                     why = complaint(output.read().decode(errors="replace"), process.returncode or 0, set())

@@ -135,6 +135,7 @@ def test_the_newest_proof_of_each_level_is_kept_for_the_collector(shop, monkeypa
     assert load_proofs(LocalHost())["nightly"].keys() == {"integrity"}
 
 
+@pytest.mark.runbook("prove-backup")
 def test_a_signed_job_proves_a_backup_and_its_result_carries_the_proof(machine, shop):
     world = shop("rsync", healthy_rsync)
     shutil.copy(world.home / "backups.toml", machine.folder / "backups.toml")
@@ -445,6 +446,7 @@ def test_restic_is_proven_without_its_password_in_any_argument_and_unlocked_when
 
 
 @needs("borg")
+@pytest.mark.runbook("unlock-backup")
 def test_a_borg_lock_that_somebody_holds_stays_and_nothing_is_proven_meanwhile(shop):
     import platform
 
