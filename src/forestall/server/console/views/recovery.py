@@ -652,12 +652,11 @@ class SystemForm(PlainForm):
         fields["rpo_minutes"].choices = _lengths(row.rpo_minutes)
         fields["rto_minutes"].choices = [("", "no objective"), *_lengths(row.rto_minutes)]
         if system is None:
-            devices = (
-                inventory.devices(scope=scope).filter(status=DeviceStatus.APPROVED).order_by("client__name", "name")
-            )
+            may = Device.objects.visible_to(scope, by=Permission.RECOVERY_CHANGE).values("pk")
+            devices = inventory.devices(scope=scope).filter(status=DeviceStatus.APPROVED, pk__in=may)
+            devices = devices.order_by("client__name", "name")
             fields["device"].choices = [(str(one.pk), f"{one.name} ({one.client.name})") for one in devices]
-            for name in ("backups",):
-                del fields[name]
+            del fields["backups"]
         else:
             for name in ("device", "kind", "what"):
                 del fields[name]
@@ -732,7 +731,8 @@ def system_new(request: PageRequest) -> HttpResponse:
     form = SystemForm(request.POST if request.method == "POST" else None, scope=scope, system=None, initial=asked)
     if request.method == "POST" and request.POST.get("device"):
         # Whoever names a device they do not see learns nothing of it.
-        inventory.devices(scope=scope).get(pk=_uuid(request.POST["device"]))
+        named = inventory.devices(scope=scope).get(pk=_uuid(request.POST["device"]))
+        scope.require(Permission.RECOVERY_CHANGE, on=named)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
