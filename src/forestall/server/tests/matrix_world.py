@@ -20,6 +20,8 @@ from uuid import UUID, uuid4
 import msgspec
 from django.test import Client as Browser
 
+from forestall.server.access import services as access
+from forestall.server.access.models import AccessChange, AccessReview, ReviewItem
 from forestall.server.alerts.routes import route_create
 from forestall.server.calendar.models import CalendarFeed
 from forestall.server.calendar.services import blackout_add, closed_day_add, window_create
@@ -27,9 +29,13 @@ from forestall.server.checks import services as checking
 from forestall.server.checks.models import Check, PolicyChange
 from forestall.server.checks.result import Risk
 from forestall.server.clients.services import client_add, contact_add, site_add
+from forestall.server.configuration import services as configuration
+from forestall.server.configuration.models import Drift
+from forestall.server.health.services import coverage_except
 from forestall.server.inventory.assets import asset_create
 from forestall.server.inventory.labels import devices_tag, group_create
 from forestall.server.inventory.models import Device, FactsChange, FactsDocument
+from forestall.server.inventory.services import facts_receive
 from forestall.server.patching.models import Deployment, Rollout, RolloutDevice, RolloutRing, UpdateHold
 from forestall.server.patching.obligation_services import exception_grant, obligation_rule_set
 from forestall.server.patching.planning import policy_set, update_decide
@@ -64,7 +70,19 @@ from forestall.server.vulnerabilities.models import (
 )
 from forestall.server.vulnerabilities.services import vulnerability_mark
 from forestall.server.webhooks.services import webhook_make, webhook_ping
-from forestall.wire.facts import Package, Software, System
+from forestall.wire.checkin import FactsReport
+from forestall.wire.codec import facts_digest
+from forestall.wire.facts import Access as AccessFacts
+from forestall.wire.facts import (
+    Account,
+    Assessment,
+    AssessmentFinding,
+    Hardening,
+    HardeningSetting,
+    Package,
+    Software,
+    System,
+)
 
 SYSTEM = Scope.system("matrix")
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -251,6 +269,10 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         reason=f"because {canary}",
     )
     check_policy_change = PolicyChange.objects.visible_to(SYSTEM).get(device=device)
+    coverage_exception = coverage_except(
+        column="antivirus", device=device, reason=f"because {canary}", expires_at=NOW + timedelta(days=300),
+        scope=SYSTEM, now=NOW,
+    )  # fmt: skip
     decision = update_decide(
         client=client, device=device, decision="exclude", name=update.name, reason=f"because {canary}", scope=SYSTEM,
         now=NOW,
@@ -268,6 +290,28 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
     proof = proof_attest(
         system=system, level="whole", ok=True, at=NOW, detail=f"Restored {canary}.", scope=SYSTEM, now=NOW,
         attachment=(f"protocol-{canary}.txt", f"All of {canary} came back.".encode()),
+    )  # fmt: skip
+    review = _review(device, canary)
+    access_change = AccessChange.objects.create(
+        client=client, site=site, device=device, at=NOW, about=f"account:{canary}", field="account", was="gone",
+        now="there", words=f"account {canary} is new", risk="medium", state="open",
+    )  # fmt: skip
+    umask = Hardening(settings=(HardeningSetting(area="login", name="UMASK", value=f"022 {canary}"),))
+    facts_receive(
+        device=device, report=FactsReport(document=umask, digest=facts_digest(umask), collected_at=NOW), now=NOW
+    )
+    configuration.device_judge(device=device, now=NOW)
+    Drift.objects.create(
+        client=client, site=site, device=device, area="login", name=f"banner {canary}", before="x", after=canary,
+        seen_at=NOW,
+    )  # fmt: skip
+    deviation = configuration.deviation_accept(
+        client=client, device_id=device.pk, control="umask", reason=f"because {canary}",
+        ends_at=NOW + timedelta(days=300), scope=SYSTEM, now=NOW,
+    )  # fmt: skip
+    assessment = configuration.assessment_import(
+        device=device, scope=SYSTEM, now=NOW,
+        assessment=Assessment(tool="lynis", findings=(AssessmentFinding(id="X-1", title=canary, result="warning"),)),
     )  # fmt: skip
     asset = asset_create(site=site, values={"name": f"asset-{canary}", "serial": canary}, scope=SYSTEM, now=NOW)
     things = {
@@ -293,6 +337,14 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "check_policy_change_id": Thing(check_policy_change.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "protected_system_id": Thing(system.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "proof_id": Thing(proof.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "access_change_id": Thing(access_change.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "access_review_id": Thing(review.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "review_item_id": Thing(
+            ReviewItem.objects.visible_to(SYSTEM).get(review=review).pk, client.pk, site.pk, Permission.DEVICE_VIEW
+        ),
+        "coverage_exception_id": Thing(coverage_exception.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "deviation_id": Thing(deviation.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
+        "assessment_id": Thing(assessment.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "patch_policy_id": Thing(policy.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "update_decision_id": Thing(decision.pk, client.pk, site.pk, Permission.DEVICE_VIEW),
         "vulnerability_name": Thing(mark.vulnerability, client.pk, site.pk, Permission.DEVICE_VIEW),
@@ -312,6 +364,9 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         client=client, slug=f"own-{canary.lower()}", reason=f"because {canary}", scope=SYSTEM, now=NOW,
         terms={"title": f"Own {canary}", "deadline": {"kind": "after", "hours": 24}},
     )  # fmt: skip
+    review_plan = access.plan_set(
+        client=client, site=None, every_months=6, answer_days=14, assigned_to=None, scope=SYSTEM, now=NOW
+    )
     sla_policy_set(
         client=client, priority=Priority.URGENT, response_minutes=10, resolution_minutes=100, scope=SYSTEM, now=NOW
     )
@@ -328,6 +383,7 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
     run.save()
     return {
         **things,
+        "review_plan_id": Thing(review_plan.pk, client.pk, None, Permission.DEVICE_VIEW),
         "obligation_rule_id": Thing(obligation.pk, client.pk, None, Permission.DEVICE_VIEW),
         "route_id": Thing(route.pk, client.pk, None, Permission.CLIENT_VIEW, whole=True),
         "group_id": Thing(group.pk, client.pk, None, Permission.DEVICE_VIEW),
@@ -338,6 +394,21 @@ def _things(world: Matrix, relation: str, canary: str, worker: Person) -> Things
         "priority": Thing("urgent", client.pk, None, None),
         "import_id": Thing(run.pk, None, None, Permission.CLIENT_CHANGE, whole=True, mine=worker.pk),
     }
+
+
+def _review(device: Device, canary: str) -> AccessReview:
+    """An open review of the device's site, with one account to remove."""
+    told = AccessFacts(accounts=(Account(name=f"user-{canary}", uid=1000, login=True, password="set", ssh_keys=0),))
+    facts_receive(
+        device=device, report=FactsReport(document=told, digest=facts_digest(told), collected_at=NOW), now=NOW
+    )
+    review = access.review_begin(client=device.client, site=device.site, scope=SYSTEM, now=NOW)
+    item = ReviewItem.objects.visible_to(SYSTEM).get(review=review)
+    access.items_decide(
+        review=review, item_ids=[item.pk], decision="remove", reason=f"because {canary}", prepare=False, scope=SYSTEM,
+        now=NOW,
+    )  # fmt: skip
+    return review
 
 
 def _vulnerable(device: Device, canary: str) -> VulnerabilityMark:

@@ -61,6 +61,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "access_review_decide": {"items": ["{review_item_id}"], "decision": "keep"},
     "review_plan_set": {"client": "{client_id}", "site": "{site_id}"},
     "patch_policy_set": {"site": "{site_id}"},
+    "baseline_assign": {"client": "{client_id}", "device": "{device_id}", "level": 2, "reason": "because"},
+    "drift_accept": {"reason": "because"},
+    "deviation_accept": {
+        "client": "{client_id}", "device": "{device_id}", "control": "shell-timeout", "reason": "because",
+        "ends_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+    },
+    "assessment_import": {
+        "device": "{device_id}", "tool": "lynis", "findings": [{"id": "X-2", "result": "warning"}],
+    },
     "health_run_start": {"client": "{client_id}"},
     "coverage_exception_grant": {
         "column": "backup", "device": "{device_id}", "reason": "because",

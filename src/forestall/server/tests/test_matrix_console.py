@@ -89,6 +89,9 @@ FORMS: dict[str, dict[str, str]] = {
         "until": (datetime.now(UTC) + timedelta(days=30)).date().isoformat(),
     },
     "access_begin": {"place": "site:{site_id}", "act": "plan", "months": "3", "days": "14"},
+    "configuration_accept": {"reason": "because"},
+    "configuration_deviate": {"control": "shell-timeout", "reason": "because", "until": "2026-12-31"},
+    "configuration_assign": {"level": "2", "where": "device", "reason": "because"},
     "access_changes_accept": {"pick": "{access_change_id}", "reason": "because"},
     "access_review_decide": {"pick": "{review_item_id}", "decision": "keep"},
     "access_review_end": {"reason": "because"},
@@ -100,7 +103,7 @@ FORMS: dict[str, dict[str, str]] = {
     "obligations": {"client": "{client_id}", "slug": "contract", "what": "hours", "number": "24", "reason": "because"},
     "vulnerability_mark": {"place": "device:{device_id}", "mark": "false_positive", "reason": "because"},
     "draft_new": {"name": "another"},
-    "draft_save": {"text": "{}"},
+    "draft_save": {"text": "x"},
 }
 ONES_OWN = frozenset({"own_token_revoke", "account_session_end", "calendar_feed_revoke"})
 """Pages that know one's own things alone, whatever one's roles."""
