@@ -238,6 +238,8 @@ def words_panel(
         lines = describe(statement, runbook=runbook, device_names=names)
     except Refused as refusal:
         raise CommandError(f"devices would refuse this job: {refusal.sentence}") from None
+    except ValueError as error:  # an approval of a step that asks for none
+        raise CommandError(f"{harmless(str(error))}. Do not sign it.") from None
     if datetime.now(UTC) >= statement.expires_at:
         lines.append("It has expired already.")
     lines.append(f"Client {harmless(statement.client_id)} ({harmless(job['client']['name'])}, as the server calls it)")
