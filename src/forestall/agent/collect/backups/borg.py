@@ -18,6 +18,7 @@ from forestall.agent.collect.backup_settings import parse_retention
 from forestall.agent.collect.backups import places, traces
 from forestall.agent.collect.backups.adapter import READ_SECONDS, Adapter, Candidate, Reading, of_history
 from forestall.agent.collect.backups.common import (
+    elsewhere,
     fingerprint,
     is_gone,
     series_of,
@@ -27,7 +28,7 @@ from forestall.agent.collect.backups.common import (
     why_unreadable,
 )
 from forestall.agent.collect.backups.finding import why_not_opened
-from forestall.agent.collect.backups.memory import Remembered
+from forestall.agent.collect.backups.memory import READ_ANEW_AFTER, REMOTE_READ_AFTER, Remembered
 from forestall.agent.collect.host import FileMissing, HostError
 from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.redaction import redact
@@ -129,13 +130,15 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
         return [Reading(unknown_why=why)]
     place = _place(notes, candidate)
     now = notes.host.now()
-    mark = ""
     if candidate.path:
         # The index gets a new name with every change.
         files = (candidate.password_file, f"{candidate.path}/config")
         mark = fingerprint(notes, candidate.path, folders=("",), files=files)
+    else:
+        mark = elsewhere(notes, files=[candidate.password_file])
     notes.used(redact(f"borg list --json --bypass-lock {candidate.location}"))
-    if (known := remembered.same(mark, now)) is not None:
+    within = READ_ANEW_AFTER if candidate.path else REMOTE_READ_AFTER
+    if (known := remembered.same(mark, now, within=within)) is not None:
         return [replace(known, **place.fields())]
     with TemporaryDirectory(prefix="forestall-borg-") as folder:
         borg = _Tool(notes, candidate, folder)

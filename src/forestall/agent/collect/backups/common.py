@@ -62,6 +62,19 @@ def fingerprint(notes: Notes, folder: str, *, folders: Sequence[str], files: Seq
     return digest.hexdigest()[:32]
 
 
+def elsewhere(notes: Notes, *, files: Sequence[str]) -> str:
+    """The same of a repository that is not here: it is taken for unchanged while no backup has run on this device."""
+    from forestall.agent.collect.backup_settings import RUNS_FILE_NAME, agent_home
+
+    stamps = []
+    for path in filter(None, (f"{agent_home(notes.host)}/{RUNS_FILE_NAME}", *files)):
+        try:
+            stamps.append(f"{path} {notes.host.status(path).changed_ns}")
+        except HostError:
+            stamps.append(path)
+    return f"elsewhere {' '.join(stamps)}"
+
+
 _WHY = (
     (r"wrong password|passphrase supplied in .* is incorrect|PassphraseWrong", "the password is wrong"),
     (

@@ -31,6 +31,7 @@ class Kept:
     at: datetime
     size: int
     is_dir: bool
+    changed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def in_folder(
         except HostError:
             continue  # removed while we looked
         if status.is_dir if dirs else status.is_file:
-            kept = Kept(name, path, stamp(status.modified_ns), status.size, status.is_dir)
+            kept = Kept(name, path, stamp(status.modified_ns), status.size, status.is_dir, status.changed_ns)
             found.append((status.modified_ns, name, kept))
     notes.used(f"files in {folder}")
     return [kept for _, _, kept in sorted(found, key=lambda each: each[:2], reverse=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from forestall.agent.collect.backup_settings import LogRules
 from forestall.agent.collect.backups.common import stamp
@@ -64,7 +64,7 @@ def _run(lines: Sequence[str], rules: LogRules, *, file_at: datetime | None, to_
     at, size, seconds, ok, detail = None, None, None, None, ""
     for line in lines:
         if rules.time and (found := re.search(rules.time, line)):
-            at = _time(found[1] if found.re.groups else found[0], rules, to_utc)
+            at = _time(found[1] if found.re.groups else found[0], rules, to_utc, near=file_at)
         if rules.size and (found := re.search(rules.size, line)):
             size = bytes_of(found[1], (found[2] or "") if found.re.groups > 1 else "")
         if rules.seconds and (found := re.search(rules.seconds, line)):
@@ -85,9 +85,18 @@ def _run(lines: Sequence[str], rules: LogRules, *, file_at: datetime | None, to_
     return Run(at=at, ok=ok, detail=detail, size=size, seconds=seconds)
 
 
-def _time(text: str, rules: LogRules, to_utc: ToUtc) -> datetime:
+def _time(text: str, rules: LogRules, to_utc: ToUtc, *, near: datetime | None) -> datetime:
+    """``near`` gives the year to a format that has none: the newest that is not after it. ValueError."""
     # Without a zone it is the device's own.
     at = datetime.strptime(text, rules.time_format) if rules.time_format else datetime.fromisoformat(text)  # noqa: DTZ007
+    if rules.time_format and "%y" not in rules.time_format.lower() and not re.search("%[cxGs]", rules.time_format):
+        if near is None:
+            raise ValueError(f"{text!r} has no year")
+        at = at.replace(year=near.year)
+        if at.replace(tzinfo=UTC) > near + timedelta(days=1):
+            at = at.replace(year=near.year - 1)
+    if not 1980 <= at.year <= 2999:
+        raise ValueError(f"{text!r} is no time of a backup")
     return to_utc(at) if at.tzinfo is None else at.astimezone(UTC)
 
 

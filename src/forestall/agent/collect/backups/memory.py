@@ -23,6 +23,8 @@ MOST_SNAPSHOTS = 400
 TOLD_FOR = timedelta(days=30)
 """A removal against the rule is told of for so long."""
 READ_ANEW_AFTER = timedelta(hours=20)
+REMOTE_READ_AFTER = timedelta(minutes=50)
+"""A repository elsewhere is opened once an hour (half a second of CPU each time), and after a run on this device."""
 FORGOTTEN_AFTER = timedelta(days=400)
 """What is remembered of a backup that is no more there."""
 
@@ -61,11 +63,11 @@ class Remembered(msgspec.Struct, kw_only=True, omit_defaults=True):
     entropy: dict[str, float] = {}
     """Files: bits for each byte in the middle of one."""
 
-    def same(self, fingerprint: str, now: datetime) -> Reading | None:
-        """The last reading, where the repository's files are still the same; once a day it is read anew anyway."""
+    def same(self, fingerprint: str, now: datetime, *, within: timedelta = READ_ANEW_AFTER) -> Reading | None:
+        """The last reading, where the repository's files are still the same; after a while it is read anew anyway."""
         if not fingerprint or fingerprint != self.fingerprint or self.read_at is None:
             return None
-        return self.reading if timedelta() <= now - self.read_at < READ_ANEW_AFTER else None
+        return self.reading if timedelta() <= now - self.read_at < within else None
 
     def read_whole(self, fingerprint: str, reading: Reading, now: datetime) -> Reading:
         """Remember a reading that is complete."""

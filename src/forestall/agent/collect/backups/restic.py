@@ -17,9 +17,17 @@ from msgspec.structs import replace
 from forestall.agent.collect.backup_settings import parse_retention
 from forestall.agent.collect.backups import places, traces
 from forestall.agent.collect.backups.adapter import READ_SECONDS, Adapter, Candidate, Reading, of_history
-from forestall.agent.collect.backups.common import fingerprint, is_gone, stamp, time_read, whole, why_unreadable
+from forestall.agent.collect.backups.common import (
+    elsewhere,
+    fingerprint,
+    is_gone,
+    stamp,
+    time_read,
+    whole,
+    why_unreadable,
+)
 from forestall.agent.collect.backups.finding import why_not_opened
-from forestall.agent.collect.backups.memory import Remembered
+from forestall.agent.collect.backups.memory import READ_ANEW_AFTER, REMOTE_READ_AFTER, Remembered
 from forestall.agent.collect.host import HostError, TimedOut
 from forestall.agent.collect.notes import Notes
 from forestall.agent.collect.redaction import redact
@@ -154,13 +162,15 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
     if not {"RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND"} & environment.keys():
         return [replace(_without_password(notes, candidate), encrypted=True, **place.fields())]
     now = notes.host.now()
-    mark = ""
     if candidate.path:
         folders = ("snapshots", "index", "keys", "locks")
         mark = fingerprint(notes, candidate.path, folders=folders, files=[candidate.password_file])
+    else:
+        mark = elsewhere(notes, files=[candidate.password_file])
     # One source, whether it was asked now or earlier today: a document changes only with what is in it.
     notes.used(redact(f"restic --repo {candidate.location} snapshots"))
-    if (known := remembered.same(mark, now)) is not None:
+    within = READ_ANEW_AFTER if candidate.path else REMOTE_READ_AFTER
+    if (known := remembered.same(mark, now, within=within)) is not None:
         return [replace(known, **place.fields())]
     restic = _Tool(notes, candidate, environment)
     try:

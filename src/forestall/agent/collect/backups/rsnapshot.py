@@ -113,7 +113,10 @@ def read(notes: Notes, candidate: Candidate, remembered: Remembered) -> Sequence
     for name in names:
         level, dot, number = name.rpartition(".")
         if dot and number.isdigit() and (not configuration.retain or level in configuration.retain):
-            at = stamp(notes.host.status(f"{root}/{name}").modified_ns)
+            try:
+                at = stamp(notes.host.status(f"{root}/{name}").modified_ns)
+            except HostError:
+                continue  # it is being moved up while we look
             history.append(BackupSnapshot(id=name, at=at))
     history.sort(key=lambda each: (-each.at.timestamp(), each.id))
     # Levels are moved up by renaming, so a snapshot is remembered by its time.

@@ -39,6 +39,8 @@ def date_in(name: str) -> datetime | None:
     found = _DATED.search(name)
     if found is None:
         return None
+    if not 1980 <= int(found[1]) <= 2999:
+        return None
     try:
         return datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]  # noqa: DTZ001 - local
     except ValueError:
@@ -95,7 +97,7 @@ def snapshot_of(notes: Notes, folder: Kept) -> BackupSnapshot:
         at = notes.host.local_to_utc(named)
         if named.hour == named.minute == 0:
             # The name has a day only: the change of the folder itself on that day says when.
-            changed = stamp(notes.host.status(folder.path).changed_ns)
+            changed = stamp(folder.changed_ns)
             at = changed if 0 <= (changed - at).total_seconds() < 86400 else at
     return BackupSnapshot(id=folder.name, at=at)
 

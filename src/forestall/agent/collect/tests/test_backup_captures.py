@@ -214,6 +214,32 @@ def test_when_a_backup_was_due_and_will_be(schedule, last, following):
     assert at == [last, following]
 
 
+def test_a_log_without_years_takes_that_of_its_file():
+    log = {"file": "/var/log/b.log", "time": "^(\\w{3} +\\d+ [0-9:]{8})", "time_format": "%b %d %H:%M:%S", "ok": "done"}
+    rules = "".join(f"{name} = {json.dumps(value)}\n" for name, value in log.items())
+    settings = f"[[backup]]\nname = 'nightly'\ntool = 'declared'\n[backup.log]\n{rules}"
+    for line, year in {"Nov  1 02:00:00 done": 2026, "Dec 31 02:00:00 done": 2025}.items():
+        one = read(settings, files={"/var/log/b.log": line})[0]["nightly"]
+        assert (one.last_success_at.year, one.last_run_ok) == (year, True)
+    odd = read(settings, files={"/var/log/b.log": "Feb 30 02:00:00 done"})[0]["nightly"]
+    assert "its log cannot be read" in odd.unknown_why
+
+
+def test_a_repository_elsewhere_is_opened_once_an_hour_and_after_a_run():
+    snapshots = '[{"time":"2026-11-23T02:00:05Z","id":"b","paths":["/srv"],"hostname":"web-01"}]'
+    settings = told("restic", "s3:https://s3.example/b", password_file="/p")
+    _, first, host = read(settings, outputs={"restic --repo": snapshots})
+    opened = len(host.ran)
+    assert (backups.collect(host).repositories, len(host.ran)) == (first.repositories, opened)
+    host.files["/agent/backup-runs.json"] = b"{}"
+    backups.collect(host)
+    assert len(host.ran) > opened
+    opened = len(host.ran)
+    host._now += timedelta(hours=1)
+    backups.collect(host)
+    assert len(host.ran) > opened
+
+
 def test_a_schedule_that_cannot_be_is_a_gap():
     for schedule in ("daily", "61 * * * *", "0 0 31 2 *", "0 x * * *"):
         _, document, _ = read(told("tar", "/backup", schedule=schedule), files={"/backup/a.tar": "x" * 1024})
