@@ -599,7 +599,7 @@ CAPTURES = (
         read=_one_backup("rsnapshot", _rsnapshot),
     ),
     Capture(
-        name="proxmox_backup",
+        name="proxmox-backup",
         title="Proxmox Backup Server",
         document=Backups,
         files="output of `proxmox-backup-client snapshots --output-format json`",
@@ -620,21 +620,21 @@ CAPTURES = (
         read=_answer("windows_server_backup", _wbadmin),
     ),
     Capture(
-        name="zfs_snapshots",
+        name="zfs-snapshots",
         title="ZFS snapshots",
         document=Backups,
         files="output of `zfs list -Hp -t snapshot -o name,creation,used,referenced,written,userrefs`",
         read=_answer("zfs", _zfs),
     ),
     Capture(
-        name="btrfs_snapshots",
+        name="btrfs-snapshots",
         title="Btrfs snapshots",
         document=Backups,
         files="output of `btrfs subvolume list -s -u -q -R PATH`, run in UTC",
         read=_answer("btrfs", _btrfs),
     ),
     Capture(
-        name="lvm_snapshots",
+        name="lvm-snapshots",
         title="LVM snapshots",
         document=Backups,
         files="output of `lvs --reportformat json --units b -o vg_name,lv_name,origin,lv_time,lv_attr,lv_size,"

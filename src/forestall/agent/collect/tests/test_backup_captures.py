@@ -257,9 +257,9 @@ def parsed(kind, *texts):
 @pytest.mark.parametrize(
     ("kind", "text", "names"),
     [
-        ("zfs_snapshots", ZFS, ["tank/data"]),
-        ("lvm_snapshots", LVS, ["vg0/data"]),
-        ("proxmox_backup", PROXMOX, ["vm/101", "host/db-01"]),
+        ("zfs-snapshots", ZFS, ["tank/data"]),
+        ("lvm-snapshots", LVS, ["vg0/data"]),
+        ("proxmox-backup", PROXMOX, ["vm/101", "host/db-01"]),
         ("wbadmin", VERSIONS, ["windows-server-backup"]),
         ("wbadmin", SUMMARY, ["windows-server-backup"]),
         ("veeam", SESSIONS, ["Nightly VMs"]),
