@@ -229,6 +229,8 @@ def test_every_query_function_takes_a_scope():
         "calendar.queries.kept_shut": given,
         "calendar.queries.blackout_rule": given,
         "checks.queries.override_values": given,
+        "health.queries.csv_of": given,
+        "health.queries.gaps": given,
         "inventory.queries.decode_document": given,
         "evidence.queries.inclusion": given,
         "runbooks.queries.order_content": given,
