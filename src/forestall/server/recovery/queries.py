@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -19,7 +19,8 @@ from forestall.server.inventory.models import Device, DeviceStatus, FactsDocumen
 from forestall.server.people.scope import Permission, Scope
 from forestall.server.recovery.matching import MACHINES, Backup, Cover, Holding, Wanted, engine_and_name, match
 from forestall.server.recovery.models import Attachment, KnownBackup, Proof, ProtectedSystem
-from forestall.server.recovery.rules import RESTORES, Judged, RecoveryGap, Shown, Terms, judge, rank
+from forestall.server.recovery.rules import Judged, RecoveryGap, Shown, judge, rank
+from forestall.server.recovery.terms import terms_of, wanted_of
 from forestall.server.runbooks.models import OPEN_STATES, Job
 from forestall.trust.proofs import ProofLevel
 from forestall.wire.facts import Network
@@ -55,33 +56,6 @@ def backups(*, scope: Scope) -> QuerySet[KnownBackup]:
     """Backups that devices tell of now, with the device."""
     found: QuerySet[KnownBackup] = KnownBackup.objects.visible_to(scope).select_related("device", "client", "site")
     return found.filter(gone_at=None)
-
-
-def terms_of(system: ProtectedSystem) -> Terms:
-    """What is demanded of a system."""
-    return Terms(
-        rpo=timedelta(minutes=system.rpo_minutes),
-        rto=None if system.rto_minutes is None else timedelta(minutes=system.rto_minutes),
-        retention=timedelta(days=system.retention_days),
-        copies=system.copies,
-        off_site=system.off_site,
-        offline=system.offline,
-        level=cast(ProofLevel, system.wanted_level),
-        every=timedelta(days=system.test_every_days),
-        created_at=system.created_at,
-    )
-
-
-def wanted_of(system: ProtectedSystem) -> Wanted:
-    """A system as it is looked for in backups."""
-    device = system.device
-    return Wanted(
-        device=system.device_id,
-        names=tuple({name for name in (device.hostname, device.name) if name}),
-        kind=system.kind,
-        what=system.what,
-        named=frozenset((UUID(one["device"]), one["backup"]) for one in system.backups),
-    )
 
 
 class _DeviceName(NamedTuple):
@@ -254,6 +228,15 @@ class Standing:
     def href(self) -> str:
         return f"/recovery/{self.system.pk}/"
 
+    @property
+    def proofs(self) -> Q:
+        """Which proofs are about it: of the backups that hold it, and what was attested of it."""
+        found = Q(system=self.system)
+        for one in self.judged.covering:
+            if one.is_whole:
+                found |= Q(device=one.holding.device, backup=one.holding.backup.name, system=None)
+        return found
+
 
 def standings(*, scope: Scope, now: datetime, systems_of: QuerySet[ProtectedSystem] | None = None) -> list[Standing]:
     """How every protected system (or those of ``systems_of``) that the scope sees stands: in five queries."""
@@ -272,21 +255,7 @@ def standing_of(*, scope: Scope, system: ProtectedSystem, now: datetime) -> Stan
 
 def proofs_of(*, scope: Scope, standing: Standing, most: int = 100) -> list[Proof]:
     """The history of proofs of a system: of the backups that cover it, and what was attested of it, newest first."""
-    return list(proofs(scope=scope).filter(about(standing))[:most])
-
-
-def about(standing: Standing) -> Q:
-    """Which proofs are about a system: of the backups that cover it, and what was attested of it."""
-    found = Q(system=standing.system)
-    for one in standing.judged.covering:
-        if one.is_whole:
-            found |= Q(device=one.holding.device, backup=one.holding.backup.name, system=None)
-    return found
-
-
-def proofs_counting(*, standing: Standing) -> int:
-    """How many levels are proved now."""
-    return sum(rung.state == "proved" for rung in standing.judged.rungs)
+    return list(proofs(scope=scope).filter(standing.proofs)[:most])
 
 
 def restore_test_open(*, scope: Scope, standing: Standing) -> Job | None:
@@ -385,19 +354,3 @@ def losing_proof(*, scope: Scope, now: datetime, within: timedelta) -> QuerySet[
     some minutes ago at most, so that asking costs one query."""
     near = systems(scope=scope).filter(lapses_at__gt=now, lapses_at__lte=now + within)
     return near.order_by("lapses_at", "pk")
-
-
-def newest_restore(found: Sequence[Standing]) -> datetime | None:
-    """When any of these was last brought back."""
-    times = [one.judged.verified.at for one in found if one.judged.verified and one.judged.verified.level in RESTORES]
-    return max(times, default=None)
-
-
-def plain_terms(system: ProtectedSystem) -> dict[str, Any]:
-    """What is demanded of a system, as evidence names it."""
-    fields = (
-        "kind", "what", "name", "importance", "rpo_minutes", "rto_minutes", "retention_days", "copies", "off_site",
-        "offline", "wanted_level", "test_every_days", "test_by_itself", "test_most_mb", "test_rate_kb", "test_sample",
-        "backups", "note",
-    )  # fmt: skip
-    return {name: getattr(system, name) for name in fields}

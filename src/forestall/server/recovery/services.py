@@ -35,8 +35,9 @@ from forestall.server.recovery.models import (
     Source,
     SystemKind,
 )
-from forestall.server.recovery.queries import RUNBOOK, SELF, Book, Standing, plain_terms
+from forestall.server.recovery.queries import RUNBOOK, SELF, Book, Standing
 from forestall.server.recovery.rules import LEVELS_OF, Covering
+from forestall.server.recovery.terms import plain_terms
 from forestall.server.recovery.tickets import tickets_follow
 from forestall.server.runbooks import services as runbooks
 from forestall.server.runbooks.models import OPEN_STATES, Job, RunbookRecord

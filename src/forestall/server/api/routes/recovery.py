@@ -411,7 +411,7 @@ def proof_list(
     if system is not None:
         row = queries.systems(scope=scope, archived=True).get(pk=system)
         standing = queries.standing_of(scope=scope, system=row, now=current_time())
-        found = found.filter(queries.about(standing))
+        found = found.filter(standing.proofs)
     asked = {"client": client, "device": device, "backup": backup, "level": level}
     found = found.filter(**{name: value for name, value in asked.items() if value})
     return page(found, shape=_proof, cursor=paging.cursor, limit=paging.limit)

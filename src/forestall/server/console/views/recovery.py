@@ -127,6 +127,12 @@ def recovery_csv(request: PageRequest) -> HttpResponse:
     return answer
 
 
+def _newest_restore(found: Sequence[Standing]) -> datetime | None:
+    """When any of those that can be brought back last was."""
+    verified = [one.judged.verified for one in found if one.judged.bring_back == "yes"]
+    return max((one.at for one in verified if one is not None), default=None)
+
+
 def _iso(at: datetime | None) -> str:
     return "" if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
 
@@ -159,7 +165,7 @@ def recovery_sentence(every: Sequence[Standing]) -> parts.Html:
             )
         )
     if counts["yes"]:
-        newest = queries.newest_restore([one for one in every if one.judged.bring_back == "yes"])
+        newest = _newest_restore(every)
         when = f", the last on {newest.astimezone(UTC):%-d %b %Y}" if newest else ""
         said.append(
             format_html("{} {} shown to come back{}", f"{counts['yes']:,}", words.does(counts["yes"], "are"), when)
