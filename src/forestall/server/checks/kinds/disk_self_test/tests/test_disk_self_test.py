@@ -15,7 +15,7 @@ BROKEN = SelfTest(
 ABORTED = SelfTest(kind="Extended offline", status="Aborted by host", hours=9999)
 
 
-def tested(*entries, **fields):
+def looked(*entries, **fields):
     disk = Disk(
         **{"device": "/dev/sda", "smart_available": True, "power_on_hours": 10000, "interface": "sata", **fields},
         self_tests=entries,
@@ -24,37 +24,37 @@ def tested(*entries, **fields):
 
 
 def test_a_failed_test_is_critical_and_says_where():
-    result = tested(BROKEN, WHOLE)["/dev/sda"]
+    result = looked(BROKEN, WHOLE)["/dev/sda"]
     assert (result.status, result.risk) == (FAIL, Risk.CRITICAL)
     assert result.reason == "/dev/sda: its last test (Short offline) failed at 7814035: Completed: read failure."
 
 
 def test_a_whole_test_lately_passes_and_an_aborted_one_says_nothing():
-    result = tested(ABORTED, SHORT, WHOLE)["/dev/sda"]
+    result = looked(ABORTED, SHORT, WHOLE)["/dev/sda"]
     assert (result.status, result.value) == (PASS, 41.7)
     assert "41 days of operation ago" in result.reason
 
 
 def test_an_old_whole_test_warns_and_short_ones_are_not_enough():
-    assert tested(SHORT, WHOLE, power_on_hours=12000)["/dev/sda"].status is WARN
-    assert tested(SHORT)["/dev/sda"].status is WARN
-    assert tested()["/dev/sda"].reason == "/dev/sda: it has never tested itself."
+    assert looked(SHORT, WHOLE, power_on_hours=12000)["/dev/sda"].status is WARN
+    assert looked(SHORT)["/dev/sda"].status is WARN
+    assert looked()["/dev/sda"].reason == "/dev/sda: it has never tested itself."
 
 
 def test_hours_that_wrapped_are_not_taken_for_years():
-    assert tested(WHOLE, power_on_hours=9000 + 65536 + 48)["/dev/sda"].value == 2
-    assert tested(WHOLE, power_on_hours=9000 + 65536 + 48, interface="sas")["/dev/sda"].status is WARN
+    assert looked(WHOLE, power_on_hours=9000 + 65536 + 48)["/dev/sda"].value == 2
+    assert looked(WHOLE, power_on_hours=9000 + 65536 + 48, interface="sas")["/dev/sda"].status is WARN
 
 
 def test_one_that_tests_itself_now_and_one_that_does_not_say_when():
     now = SelfTest(kind="Extended offline", status="Self-test routine in progress", remaining_percent=30)
-    assert tested(now)["/dev/sda"].status is PASS
-    assert tested(WHOLE, power_on_hours=None)["/dev/sda"].status is PASS
+    assert looked(now)["/dev/sda"].status is PASS
+    assert looked(WHOLE, power_on_hours=None)["/dev/sda"].status is PASS
 
 
 def test_who_cannot_say_is_unknown_and_who_cannot_test_is_left_out():
-    assert tested(kind="nvme")["/dev/sda"].status is UNKNOWN
-    assert tested(kind="virtual") == tested(smart_available=False) == {}
+    assert looked(kind="nvme")["/dev/sda"].status is UNKNOWN
+    assert looked(kind="virtual") == looked(smart_available=False) == {}
 
 
 def test_a_policy_that_cannot_be_is_refused():
