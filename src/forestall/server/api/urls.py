@@ -13,6 +13,7 @@ from forestall.server.api.routes import (
     check_policies,
     checks,
     clients,
+    configuration,
     contacts,
     deployments,
     devices,
@@ -45,7 +46,7 @@ for routes in (
     devices, checks, alerts, tickets, jobs, drafts, authority, reports, evidence, tokens, bulk, webhooks, people, roles,
     portal, labels, transfer, clients, sites, contacts, calendar, calendar_feed, sla, windows, routing, vulnerabilities,
     obligations, patch_compliance, deployments, patch_policies,
-    rollouts, recovery, check_policies, access, health,
+    rollouts, recovery, check_policies, access, health, configuration,
 ):  # fmt: skip
     api.add_router("", routes.router)
 

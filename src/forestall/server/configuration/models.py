@@ -105,6 +105,12 @@ class DeviceConfiguration(ScopedModel):
     """Differences that are open."""
     ticket_id = models.BigIntegerField(null=True, blank=True)
 
+    @property
+    def percent(self) -> int | None:
+        """Share of what applies that passes or deviates with leave; unknown counts against it. None: nothing does."""
+        of = self.passed + self.failed + self.deviating + self.unknown
+        return None if not of else (self.passed + self.deviating) * 100 // of
+
     class Meta:
         ordering = ["-failed", "device_id"]
         indexes = [models.Index(fields=["client", "site"])]

@@ -59,6 +59,7 @@ NAVIGATION = (
     NavItem("u", "vulnerabilities", "Vulnerabilities", "/vulnerabilities/", group="Upkeep"),
     NavItem("b", "recovery", "Recovery", "/recovery/", group="Upkeep"),
     NavItem("y", "access", "Access", "/access/", group="Upkeep"),
+    NavItem("f", "configuration", "Configuration", "/configuration/", group="Upkeep"),
     NavItem("r", "runbooks", "Runbooks", "/runbooks/", group="Work"),
     NavItem("j", "jobs", "Jobs", "/jobs/", group="Work"),
     NavItem("w", "windows", "Windows", "/windows/", group="Work"),

@@ -13,6 +13,7 @@ from forestall.server.console.views import (
     client_tabs,
     clients,
     common,
+    configuration,
     coverage,
     deployments,
     device,
@@ -143,6 +144,21 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("access/reviews/<int:access_review_id>/sign", access.review_act, {"act": "sign"}, name="access_review_sign"),
     path("access/reviews/<int:access_review_id>/end", access.review_act, {"act": "end"}, name="access_review_end"),
     path("access/accounts/<int:review_item_id>/prepare", access.item_prepare, name="access_item_prepare"),
+    path("configuration/", configuration.configuration, name="configuration"),
+    path("configuration/controls/", configuration.configuration_controls, name="configuration_controls"),
+    path("configuration/deviations/", configuration.deviations, name="deviations"),
+    path("configuration/deviations/<int:deviation_id>/end", configuration.deviation_end, name="deviation_end"),
+    path(
+        "configuration/devices/<uuid:device_id>/accept", configuration.configuration_accept, name="configuration_accept"
+    ),
+    path(
+        "configuration/devices/<uuid:device_id>/deviate",
+        configuration.configuration_deviate,
+        name="configuration_deviate",
+    ),
+    path(
+        "configuration/devices/<uuid:device_id>/assign", configuration.configuration_assign, name="configuration_assign"
+    ),
     path("updates/", updates.updates, name="updates"),
     path("updates/act", updates.act, name="updates_act"),
     path("updates/except", updates.except_picked, name="updates_except"),

@@ -55,9 +55,7 @@ def test_what_changes_drifts_opens_a_ticket_and_goes_when_it_is_set_back(worksho
     told = ticket.events.order_by("pk").first()
     assert told.text == "SSH server: permitrootlogin no → yes"
     (found,) = evidence("drift:found")
-    assert found.payload["differences"] == [
-        {"area": "sshd", "name": "permitrootlogin", "before": "no", "after": "yes"}
-    ]
+    assert found.payload["differences"] == [{"area": "sshd", "name": "permitrootlogin", "before": "no", "after": "yes"}]
     workshop.report(sshd())
     assert workshop.drift == []
     assert Drift.objects.visible_to(SYSTEM).get().settled == "gone"

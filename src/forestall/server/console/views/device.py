@@ -24,7 +24,7 @@ from forestall.server.console.access import PageRequest, page
 from forestall.server.console.parts import Column, Empty, Fact, Happening, Row, Tab, Table
 from forestall.server.console.shell import render_page
 from forestall.server.console.status_words import is_silent, state_in_words
-from forestall.server.console.views import access, deployments, recovery, vulnerabilities
+from forestall.server.console.views import access, configuration, deployments, recovery, vulnerabilities
 from forestall.server.console.views.checks import check_panel, problems_first
 from forestall.server.console.views.device_tabs import FACTS_TABS, Known, Section
 from forestall.server.console.views.evidence import entries_table
@@ -44,6 +44,7 @@ TABS = (
     ("", "Overview"),
     ("metrics", "Metrics"),
     *((slug, title) for slug, (title, _) in FACTS_TABS.items()),
+    ("configuration", "Configuration"),
     ("vulnerabilities", "Vulnerabilities"),
     ("evidence", "Evidence"),
 )
@@ -75,6 +76,8 @@ def device(request: PageRequest, device_id: UUID, tab: str = "") -> HttpResponse
         context |= _overview(request, found, own, now)
     elif tab == "metrics":
         context |= _metrics(request, found, now)
+    elif tab == "configuration":
+        context |= configuration.device_tab(request, found, now)
     elif tab == "vulnerabilities":
         context |= vulnerabilities.device_tab(request, found, now)
     elif tab == "updates":
@@ -97,7 +100,7 @@ def device(request: PageRequest, device_id: UUID, tab: str = "") -> HttpResponse
         context |= {"table": entries_table(rows, now)}
     else:
         context |= _facts_tab(request, found, tab, now)
-    own_template = tab in {"metrics", "vulnerabilities", "updates", "evidence", "access"}
+    own_template = tab in {"metrics", "vulnerabilities", "updates", "evidence", "access", "configuration"}
     return render_page(
         request,
         f"device_{tab if own_template else 'facts' if tab else 'overview'}",
@@ -188,7 +191,12 @@ def _overview(request: PageRequest, found: Device, own: list[Check], now: dateti
     )
     may_describe = scope.may(Permission.DEVICE_CHANGE, on=found)
     return {
-        "actions": format_html('<a class="button" href="/devices/{}/describe">Describe</a>', found.pk)
+        "actions": format_html(
+            '<a class="button" href="/health/devices/{0}/">Health</a>'
+            '<a class="button" href="/checks/policies/?place=device:{0}">Policies</a>'
+            '<a class="button" href="/devices/{0}/describe">Describe</a>',
+            found.pk,
+        )
         if may_describe
         else "",
         "facts": identity,
