@@ -15,7 +15,7 @@ Series (labels in braces; see ``wire.series``)::
     sockets.tcp_established  sockets.tcp_time_wait  sockets.udp
     temperature.celsius{sensor}
     uptime.seconds
-    plugin.value{label,plugin}                                    once after each run of a monitoring plugin
+    plugin.value{label,plugin}                                    as a monitoring plugin last told, for two rounds
 
 A volume's space is counted as ``df`` does: ``free_bytes`` is what others than root may still use, and the share used
 is used / (used + that). Rates are NaN at the first reading and after a counter went backwards (a reset or a new

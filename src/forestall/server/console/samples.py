@@ -171,6 +171,7 @@ SPECS: tuple[Spec, ...] = (
     ),
     Spec("processes", "Processes", "", (("processes.count", "all"), ("processes.running", "running"))),
     Spec("sockets", "Connections", "", (("sockets.tcp_established", "TCP established"),)),
+    Spec("plugin", "Monitoring plugin", "", (("plugin.value", "value"),)),
     Spec("temperature", "Temperature", "°C", (("temperature.celsius", "temperature"),)),
 )
 

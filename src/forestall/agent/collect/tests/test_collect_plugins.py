@@ -200,22 +200,28 @@ def test_secrets_in_commands_and_answers_are_hidden():
     assert "hunter2" not in f"{run.command} {run.text}"
 
 
-def test_values_become_samples_once_after_each_run():
+def test_values_are_samples_until_the_next_run_is_overdue():
     host = a_device()
     document = collect(host, {})
 
     def report(found):
         return msgspec.msgpack.encode(FactsReport(collected_at=host.now(), digest=b"", document=found))
 
-    memory = PluginMemory()
+    clock = [0.0]
+    memory = PluginMemory(clock=lambda: clock[0])
     reader = SampleReader(plugins=memory.samples)
     assert not any(name.startswith("plugin") for name in reader.read()[0])
     memory.take(report(document))
-    first, again = dict(zip(*reader.read(), strict=True)), dict(zip(*reader.read(), strict=True))
-    assert first["plugin.value{label=load1,plugin=load}"] == 0.1
-    assert again["plugin.value{label=load1,plugin=load}"] != again["plugin.value{label=load1,plugin=load}"]  # NaN
+
+    def value():
+        return dict(zip(*reader.read(), strict=True))["plugin.value{label=load1,plugin=load}"]
+
+    assert value() == 0.1
+    clock[0] = 1100.0
     memory.take(report(document))  # sent again, not run again
-    assert dict(zip(*reader.read(), strict=True))["plugin.value{label=load1,plugin=load}"] != 0.1
+    assert value() == 0.1
+    clock[0] = 1300.0
+    assert value() != value(), "every 10 minutes, and two rounds are over: no number"
     assert msgspec.convert(memory.runs["load"], PluginRun) == document.runs[0]
 
 
