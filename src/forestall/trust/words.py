@@ -34,6 +34,16 @@ ACTION_WORDS: dict[str, str] = {
         "Deletes temporary files older than {older_than_days} days on {volume}: what was not read, changed or put "
         "there since, below /tmp, /var/tmp and the folders of the device's own policy."
     ),
+    "ssh.harden": (
+        "Makes the SSH server's settings stricter, tests them, and never locks everybody out; passwords: {passwords}."
+    ),
+    "kernel.harden": "Makes the kernel's settings safer, now and after each start, but for: {keep}.",
+    "usb.block_storage": "Keeps the kernel from loading the drivers of USB sticks and disks.",
+    "files.fix_permissions": "Takes away rights on the system's own files below /etc that nobody needs.",
+    "firewall.enable": (
+        "Turns on a firewall where none is: lets in {allow} and SSH, what listens now as well: {allow_listening}; "
+        "drops the rest."
+    ),
     "service.restart": "Restarts the service {service} and waits until it runs.",
     "backup.rerun": "Runs the backup {backup} again, with the command that the device's own settings name.",
     "backup.prove": "Restores the backup {backup} into a scratch folder to show the level {level}, and removes it: "

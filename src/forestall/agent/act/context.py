@@ -32,6 +32,8 @@ class Places:
     init_scripts: str = "/etc/init.d"
     logrotate: str = "/etc"
     """Folder of ``logrotate.conf`` and ``logrotate.d``."""
+    etc: str = "/etc"
+    kernel_settings: str = "/proc/sys"
     systemd: str = "/run/systemd/system"
     """There while systemd is process 1 (sd_booted(3))."""
 

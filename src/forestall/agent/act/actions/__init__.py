@@ -16,13 +16,17 @@ from forestall.agent.act.actions import (
     diagnostics_collect,
     disk_self_test,
     files_delete_older,
+    files_fix_permissions,
+    firewall_enable,
     journal_vacuum,
+    kernel_harden,
     logs_rotate,
     script_run,
     service_restart,
     service_start,
     service_stop,
     services_restart_outdated,
+    ssh_harden,
     ssh_key_remove,
     system_reboot,
     system_reboot_when_needed,
@@ -35,6 +39,7 @@ from forestall.agent.act.actions import (
     updates_repair,
     updates_roll_back,
     updates_snapshot,
+    usb_storage_block,
 )
 from forestall.agent.act.context import Action
 
@@ -71,5 +76,10 @@ _MODULES: tuple[Action, ...] = (
     antivirus_start,
     antivirus_scan,
     disk_self_test,
+    ssh_harden,
+    kernel_harden,
+    usb_storage_block,
+    files_fix_permissions,
+    firewall_enable,
 )
 ACTIONS: dict[str, Action] = {module.NAME: module for module in _MODULES}

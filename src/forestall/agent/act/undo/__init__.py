@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from forestall.agent.act.context import Context
-from forestall.agent.act.undo import account_state, password_age, service_reload, service_state
+from forestall.agent.act.undo import (
+    account_state,
+    firewall_table,
+    kernel_setting,
+    password_age,
+    service_reload,
+    service_state,
+)
 from forestall.agent.collect.host import Host
 from forestall.trust.statements import ParameterValue
 
@@ -33,5 +40,12 @@ class Undoer(Protocol):
         """Undo it and say so in a few words; what is as it was already stays. ActionFailed when it cannot be done."""
 
 
-_MODULES: tuple[Undoer, ...] = (service_state, service_reload, account_state, password_age)
+_MODULES: tuple[Undoer, ...] = (
+    service_state,
+    service_reload,
+    account_state,
+    password_age,
+    kernel_setting,
+    firewall_table,
+)
 UNDOERS: dict[str, Undoer] = {module.KIND: module for module in _MODULES}
