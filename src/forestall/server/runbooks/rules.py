@@ -74,6 +74,7 @@ PARAMETER_OF_TRIGGER: dict[str, str] = {
     "inodes": "volume",
     "service_down": "service",
     "backup_age": "backup",
+    "backup_chain": "backup",
     "antivirus": "product",
     "disk_self_test": "device",
 }
