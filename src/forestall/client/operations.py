@@ -15,6 +15,102 @@ from forestall.client.core import Pages, Transport, segment
 __all__ = ["Client"]
 
 
+class AccessAcceptIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: UUID
+    changes: list[int]
+    reason: str
+
+
+class AccessChangeOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: UUID
+    device_name: str
+    at: datetime
+    about: str
+    """`account:eve`, `sudo:eve`, `share:smb/public`."""
+    field: str
+    was: str
+    now: str
+    words: str
+    risk: str
+    state: str
+    """`open`, `accepted`, `undone`, `noted`."""
+    settled_at: datetime | None
+    settled_by: str
+    reason: str
+    ticket_id: int | None
+    evidence_reference: str
+
+
+class AccessReviewIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    site: UUID | None | UnsetType = UNSET
+    """Null: the client, but for sites with a plan of their own."""
+    assigned_to: int | None | UnsetType = UNSET
+
+
+class AccessReviewOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: UUID | None
+    site_name: str
+    state: str
+    """`open`, `signed`, `ended`."""
+    begun_at: datetime
+    begun_by: str
+    due_at: datetime
+    assigned_to: str
+    ended_at: datetime | None
+    ended_by: str
+    note: str
+    not_known: list[str]
+    """Devices whose accounts are not known."""
+    accounts: int
+    undecided: int
+    removals: int
+    """Decided to be removed or changed."""
+    undone: int
+    """Of these, so many are as before."""
+    evidence_reference: str
+
+
+class AccountOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: UUID
+    device_name: str
+    name: str
+    full_name: str
+    uid: int
+    kind: str
+    """`person`, `service`, `system`; empty: not known."""
+    source: str
+    administrator: bool
+    administrator_because: list[str]
+    groups: list[str]
+    login: bool
+    password: str
+    password_hash: str
+    password_changed_at: datetime | None
+    password_expires: bool | None
+    expires_at: datetime | None
+    disabled: bool | None
+    last_login: datetime | None
+    ssh_keys: int | None
+    keys: list[str]
+    asked: bool
+    """Whether reviews ask about it."""
+
+
 class ActionOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -121,6 +217,67 @@ class ApprovalOut(Struct, kw_only=True):
     """Evidence record of the answer: `client/#index`."""
 
 
+class AssessmentDetailOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    device: UUID
+    device_name: str
+    tool: str
+    version: str
+    profile: str
+    at: datetime
+    score: float | None
+    passed: int
+    failed: int
+    came_by: str
+    """`device`: its agent found it; `person`: somebody brought it."""
+    imported_by: str
+    findings: list[AssessmentFindingSchema]
+    overlap: OverlapOut | None
+    """Null: the device was not judged by a baseline yet."""
+
+
+class AssessmentFindingSchema(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: str
+    result: Literal["pass", "fail", "warning", "suggestion", "error", "unknown", "not_applicable", "not_checked"]
+    title: str | UnsetType = UNSET
+    severity: str | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
+
+
+class AssessmentIn(Struct, kw_only=True):
+    """What `forestall facts parse lynis` and `… openscap` make of a report: the server reads no XML."""
+
+    device: UUID
+    tool: Literal["lynis", "openscap"]
+    findings: list[AssessmentFindingSchema]
+    version: str | UnsetType = UNSET
+    profile: str | UnsetType = UNSET
+    at: datetime | None | UnsetType = UNSET
+    score: float | None | UnsetType = UNSET
+
+
+class AssessmentOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    device: UUID
+    device_name: str
+    tool: str
+    version: str
+    profile: str
+    at: datetime
+    score: float | None
+    passed: int
+    failed: int
+    came_by: str
+    """`device`: its agent found it; `person`: somebody brought it."""
+    imported_by: str
+
+
 class AssetChangeIn(Struct, kw_only=True):
     """What is not named stays as it is; null empties a date and ends being a device."""
 
@@ -168,6 +325,42 @@ class AssetOut(Struct, kw_only=True):
     notes: str
     device: Named | None
     """Null: no agent watches it."""
+
+
+class AttachmentIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    name: str
+    content: str
+    """Base64; 5 MB at most."""
+
+
+class BaselineIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    level: int
+    reason: str
+    device: UUID | None | UnsetType = UNSET
+    """Null: the client's devices (of `role`)."""
+    role: Literal["", "server", "cloud", "endpoint"] | UnsetType = UNSET
+
+
+class BaselineOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: UUID | None
+    role: str
+    """Empty: every role."""
+    level: int
+    """0: none; 1; 2."""
+    reason: str
+    assigned_at: datetime
+    assigned_by: str
+    ended_at: datetime | None
+    ended_by: str
 
 
 class BlackoutIn(Struct, kw_only=True):
@@ -324,6 +517,58 @@ class CheckOut(Struct, kw_only=True):
     accepted_reason: str
 
 
+class CheckPolicyChangeOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    kind: str
+    client: Named
+    site: Named | None
+    device: Named | None
+    old: dict[str, Any]
+    new: dict[str, Any]
+    reason: str
+    by: str
+    at: datetime
+
+
+class CheckPolicyIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    kind: str
+    reason: str
+    client: UUID | None | UnsetType = UNSET
+    """Exactly one of client, site and device."""
+    site: UUID | None | UnsetType = UNSET
+    device: UUID | None | UnsetType = UNSET
+    values: dict[str, Any] | UnsetType = UNSET
+    """In place of all that was set here; empty takes it back."""
+
+
+class CheckPolicyOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    kind: str
+    client: Named
+    site: Named | None
+    """Null: the client as a whole."""
+    device: Named | None
+    """Null: every device there."""
+    values: dict[str, Any]
+    """Settings that differ, and `every_minutes`, how often it is judged."""
+    reason: str
+    set_by: str
+    set_at: datetime
+
+
+class CheckPolicySetOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    policy: CheckPolicyOut | None
+    """Null: none is set here any more."""
+
+
 class ClientChangeIn(Struct, kw_only=True):
     """What is not named stays as it is."""
 
@@ -338,6 +583,16 @@ class ClientChangeIn(Struct, kw_only=True):
     operating_model: Literal["outsourced", "co_managed", "in_house", "hourly"] | None | UnsetType = UNSET
     sla_tier: str | None | UnsetType = UNSET
     notes: str | None | UnsetType = UNSET
+
+
+class ClientHealthOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: Named
+    score: int | None
+    """0 to 100; null: no approved device."""
+    devices: list[DeviceHealthOut]
+    """The least healthy first."""
 
 
 class ClientIn(Struct, kw_only=True):
@@ -522,6 +777,55 @@ class ComplianceTallyOut(Struct, kw_only=True):
     """Met in time, of those that were due; null while none was."""
 
 
+class ConfigurationDetailOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: UUID
+    device_name: str
+    client: Named
+    level: int
+    judged_at: datetime
+    percent: int | None
+    """Of what applies; unknown counts against it."""
+    passed: int
+    failed: int
+    deviating: int
+    unknown: int
+    not_applicable: int
+    drifted: int
+    """Open differences from what was accepted."""
+    accepted_at: datetime | None
+    accepted_by: str
+    """Empty: nobody yet, it is what was found at first."""
+    accepted_reason: str
+    level_because: str
+    results: list[ControlResultOut]
+    drift: list[DriftOut]
+
+
+class ConfigurationOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: UUID
+    device_name: str
+    client: Named
+    level: int
+    judged_at: datetime
+    percent: int | None
+    """Of what applies; unknown counts against it."""
+    passed: int
+    failed: int
+    deviating: int
+    unknown: int
+    not_applicable: int
+    drifted: int
+    """Open differences from what was accepted."""
+    accepted_at: datetime | None
+    accepted_by: str
+    """Empty: nobody yet, it is what was found at first."""
+    accepted_reason: str
+
+
 class ContactChangeIn(Struct, kw_only=True):
     """What is not named stays as it is; null of site and person means none."""
 
@@ -574,10 +878,126 @@ class ContentmentOut(Struct, kw_only=True):
     average: float
 
 
+class ControlOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: str
+    cis: str
+    """Number of the recommendation of the CIS Debian Linux 12 Benchmark; empty: none."""
+    level: int
+    risk: str
+    title: str
+    why: str
+    remedy: str
+    runbook: str
+    """Slug of the runbook that sets it right; empty: none does."""
+    roles: list[str]
+
+
+class ControlResultOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    control: str
+    title: str
+    cis: str
+    level: int
+    risk: str
+    outcome: str
+    """`pass`, `fail`, `unknown`, `not_applicable`."""
+    why: str
+    remedy: str
+    runbook: str
+    deviates_until: datetime | None
+
+
 class CountOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     number: int
+
+
+class CoverageCellOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    column: str
+    """`agent`, `monitoring`, `patching`, `backup`, `recovery`, `antivirus` …"""
+    status: str | None
+    """Null: does not apply."""
+    why: str
+    at: datetime | None
+    """When it was last seen to be so."""
+    check: int | None
+    """The check behind it."""
+    href: str
+    """Where it is fixed, in the console."""
+    risk: str | None
+    """Of a gap; null: it is none."""
+    excepted_until: datetime | None
+    exception_reason: str
+
+
+class CoverageExceptionIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    column: Literal["agent", "monitoring", "patching", "backup", "recovery", "antivirus", "disks", "access"]
+    reason: str
+    expires_at: datetime
+    """Within a year from now."""
+    client: UUID | None | UnsetType = UNSET
+    """Exactly one of client, site, device and system."""
+    site: UUID | None | UnsetType = UNSET
+    device: UUID | None | UnsetType = UNSET
+    system: int | None | UnsetType = UNSET
+
+
+class CoverageExceptionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    column: str
+    client: Named
+    site: Named | None
+    device: Named | None
+    system: int | None
+    """The protected system."""
+    reason: str
+    granted_at: datetime
+    granted_by: str
+    expires_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+
+
+class CoverageLineOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    sort: str
+    """`device`, `asset` (a machine on the list that nobody watches) or `system`."""
+    id: str
+    name: str
+    client: Named
+    site: Named
+    role: str
+    importance: str
+    """Of a protected system."""
+    gaps: int
+    cells: list[CoverageCellOut]
+
+
+class CoveringOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: Named
+    backup: str
+    """In words where its device is not yours to see."""
+    tool: str
+    cover: Literal["whole", "part", "unsaid"]
+    why: str
+    last_success_at: datetime | None
+    last_run_ok: bool | None
+    remote: bool | None
+    offline: bool | None
+    immutable: bool | None
 
 
 class DayOut(Struct, kw_only=True):
@@ -615,6 +1035,17 @@ class DeadlineOut(Struct, kw_only=True):
     counts_from: str
     words: str
     """`72 h after vendor release`."""
+
+
+class DecideIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[int]
+    decision: Literal["keep", "remove", "change"]
+    reason: str | UnsetType = UNSET
+    """Needed for remove and change."""
+    prepare: bool | UnsetType = UNSET
+    """Prepare a run of `lock-account` for what is to be removed."""
 
 
 class DecisionIn(Struct, kw_only=True):
@@ -831,6 +1262,47 @@ class DescriptionIn(Struct, kw_only=True):
     role: Literal["server", "endpoint", "network", "printer", "cloud"] | None | UnsetType = UNSET
 
 
+class DeviationIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    control: str
+    reason: str
+    ends_at: datetime
+    """At most a year from now."""
+    device: UUID | None | UnsetType = UNSET
+    """Null: every device of the client."""
+
+
+class DeviationOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: UUID | None
+    control: str
+    reason: str
+    accepted_at: datetime
+    accepted_by: str
+    ends_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+
+
+class DeviceHealthOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: Named
+    site: str
+    role: str
+    score: int
+    """0 to 100."""
+    exact: float
+    checks: int
+    lost: list[LostOut]
+    """Every lost point, by the check behind it."""
+
+
 class DeviceOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -852,6 +1324,107 @@ class DeviceOut(Struct, kw_only=True):
     clock_offset_seconds: float | None
     checks: dict[str, int]
     """Status → number of checks."""
+
+
+class DraftDifferenceOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    lines: list[str]
+    """Unified diff to the signed runbook; empty when nothing differs."""
+
+
+class DraftNewIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    slug: str
+    text: str | None | UnsetType = UNSET
+    """JSON; null: of the signed runbook of that name, or an example."""
+    note: str | UnsetType = UNSET
+
+
+class DraftOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    slug: str
+    state: str
+    base_version: int | None
+    """The signed version it was begun from; null: a new runbook."""
+    created_at: datetime
+    created_by: str
+    changed_at: datetime
+    changed_by: str
+    newest: DraftVersionOut
+
+
+class DraftProblemOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    path: str
+    """Where: `$.steps[0].action`."""
+    what: str
+
+
+class DraftSaveIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    text: str
+    note: str | UnsetType = UNSET
+    expected: int | None | UnsetType = UNSET
+    """The version that was read before; another is refused."""
+
+
+class DraftUndoIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    to: int | None | UnsetType = UNSET
+    """Go back to this version; null: to the one before the newest."""
+
+
+class DraftVersionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    number: int
+    text: str
+    """JSON as it was written, sound or not."""
+    problems: list[DraftProblemOut]
+    """Empty: it can be signed."""
+    note: str
+    at: datetime
+    by: str
+
+
+class DriftAcceptIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    reason: str
+    drift: list[int] | None | UnsetType = UNSET
+    """Null: all that is open."""
+
+
+class DriftAcceptedOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    accepted: int
+
+
+class DriftOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    device: UUID
+    device_name: str
+    area: str
+    name: str
+    before: str
+    """Empty: it was not there."""
+    after: str
+    """Empty: it is not there."""
+    seen_at: datetime
+    settled_at: datetime | None
+    settled: str
+    """`accepted`, `gone`; empty: open."""
+    settled_by: str
+    reason: str
 
 
 class EmergencyWindowIn(Struct, kw_only=True):
@@ -983,6 +1556,25 @@ class FeedPartOut(Struct, kw_only=True):
     waiting: bool
 
 
+class GapOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    risk: str
+    points: float
+    """By which gaps are ranked: column x thing x status."""
+    column: str
+    sort: str
+    id: str
+    name: str
+    client: Named
+    site: Named
+    status: str
+    why: str
+    at: datetime | None
+    fix: str
+    href: str
+
+
 class GrantOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1048,6 +1640,33 @@ class GroupRuleIn(Struct, kw_only=True):
     """Part of the operating system's name."""
 
 
+class HealthRunIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+
+
+class HealthRunOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    day: date
+    scheduled: bool
+    at: datetime
+    seconds: float
+    by: str
+    score: float | None
+    devices: int
+    judged: int
+    counts: dict[str, int]
+    gaps: int
+    scores: dict[str, float]
+    summary: list[str]
+    told: list[str]
+    """Who was told."""
+
+
 class HoldOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1084,6 +1703,14 @@ class ImportOut(Struct, kw_only=True):
     same: int
     undone_at: datetime | None
     undone_by: str
+
+
+class ItemPrepareIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    runbook: Literal["lock-account", "remove-ssh-key", "expire-password"] | UnsetType = UNSET
+    fingerprint: str | UnsetType = UNSET
+    """Of `remove-ssh-key`: `SHA256:…`."""
 
 
 class JobEventOut(Struct, kw_only=True):
@@ -1140,6 +1767,22 @@ class JobOut(Struct, kw_only=True):
     """Key ids of the operators who have signed."""
     envelope: str
     """Base64 of the envelope as signed so far; empty when nobody has."""
+    continues: UUID | None
+    """The job that stopped for the approval that this one is."""
+    undoable: int
+    """Changes that its device's undo journal has of it."""
+
+
+class JobUndoIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    reason: str
+
+
+class KeepUnchangedIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    reason: str | UnsetType = UNSET
 
 
 class KindOut(Struct, kw_only=True):
@@ -1230,6 +1873,20 @@ class LogOut(Struct, kw_only=True):
     checkpoint_at: datetime | None
 
 
+class LostOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    points: float
+    check: int
+    kind: str
+    target: str
+    status: str
+    risk: str
+    reason: str
+    others: list[int]
+    """More checks of this kind that do not pass."""
+
+
 class MarkIn(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1266,6 +1923,13 @@ class Named(Struct, kw_only=True):
 
     id: UUID
     name: str
+
+
+class NamedBackup(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: UUID
+    backup: str
 
 
 class NewFeedOut(Struct, kw_only=True):
@@ -1458,10 +2122,27 @@ class OrderOut(Struct, kw_only=True):
     devices: list[Named]
     allowed: dict[str, list[str | int | bool]]
     runs_per_day: int
+    devices_per_hour: int | None
+    """Most devices on which it runs in any hour; null: no bound."""
     not_before: datetime
     expires_at: datetime
     state: str
     installed_by: str
+
+
+class OverlapOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    agree: list[list[str]]
+    """Control and test of the tool: both find fault."""
+    only_here: list[str]
+    """Controls that fail where the tool's tests find nothing wrong."""
+    only_there: list[list[str]]
+    """Control that does not fail, and test that finds fault."""
+    no_counterpart: list[str]
+    """Tests that find fault and that no control looks at."""
+    not_known_there: list[str]
+    """Controls that fail and that the tool does not look at."""
 
 
 class OverrideIn(Struct, kw_only=True):
@@ -1492,6 +2173,10 @@ class OwnTokenIn(Struct, kw_only=True):
                 "window.change",
                 "patch.change",
                 "risk.accept",
+                "recovery.change",
+                "access.review",
+                "baseline.change",
+                "runbook.change",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -1546,6 +2231,20 @@ class OwnerIn(Struct, kw_only=True):
     """User name."""
 
 
+class Page_AccessChangeOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[AccessChangeOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_AccessReviewOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[AccessReviewOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_ActionOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1560,10 +2259,24 @@ class Page_AlertOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_AssessmentOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[AssessmentOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_AssetOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[AssetOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_BaselineOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[BaselineOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -1595,6 +2308,20 @@ class Page_CheckOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_CheckPolicyChangeOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[CheckPolicyChangeOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_CheckPolicyOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[CheckPolicyOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_ClientOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -1602,10 +2329,24 @@ class Page_ClientOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_ConfigurationOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ConfigurationOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_ContactOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[ContactOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_CoverageExceptionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[CoverageExceptionOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -1630,10 +2371,31 @@ class Page_DeploymentOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_DeviationOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[DeviationOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_DeviceOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[DeviceOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_DraftOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[DraftOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_DriftOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[DriftOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -1655,6 +2417,13 @@ class Page_GroupOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[GroupOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_HealthRunOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[HealthRunOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -1749,10 +2518,24 @@ class Page_PortalTicketOut(Struct, kw_only=True):
     next_cursor: str | None | UnsetType = UNSET
 
 
+class Page_ProofOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ProofOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
 class Page_ProposalOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[ProposalOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_ProtectedSystemOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ProtectedSystemOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -1767,6 +2550,13 @@ class Page_ReportOut(Struct, kw_only=True):
     """See the operations that use it."""
 
     items: list[ReportOut]
+    next_cursor: str | None | UnsetType = UNSET
+
+
+class Page_ReviewItemOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    items: list[ReviewItemOut]
     next_cursor: str | None | UnsetType = UNSET
 
 
@@ -2171,6 +2961,52 @@ class PrimaryContactOut(Struct, kw_only=True):
     duty: str
 
 
+class ProofAttestIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+    detail: str
+    """What was restored, where to, how compared."""
+    ok: bool | UnsetType = UNSET
+    at: datetime | None | UnsetType = UNSET
+    """When it was tested; null: now."""
+    seconds: float | None | UnsetType = UNSET
+    """How long the restore took."""
+    attachment: AttachmentIn | None | UnsetType = UNSET
+
+
+class ProofOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    device: Named
+    system: int | None
+    """Of an attested proof."""
+    backup: str
+    tool: str
+    level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+    ok: bool
+    at: datetime
+    source: Literal["signed", "reported", "attested"]
+    snapshot: str
+    snapshot_at: datetime | None
+    seconds: float | None
+    files: int
+    compared: int
+    bytes: int
+    detail: str
+    differences: list[str]
+    job: UUID | None
+    by: str
+    attachment_name: str
+    attachment_sha256: str
+    evidence: str
+    withdrawn_at: datetime | None
+    withdrawn_by: str
+    withdrawn_why: str
+
+
 class ProposalOut(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -2186,6 +3022,187 @@ class ProposalOut(Struct, kw_only=True):
     proposed_by: str
     changed_at: datetime
     changed_by: str
+
+
+class ProtectedSystemChangeIn(Struct, kw_only=True):
+    """What is not named stays; `rto_minutes: null` takes the objective away."""
+
+    importance: Literal["critical", "high", "medium", "low"] | None | UnsetType = UNSET
+    rpo_minutes: int | None | UnsetType = UNSET
+    """Recovery point objective."""
+    rto_minutes: int | None | UnsetType = UNSET
+    """Recovery time objective."""
+    retention_days: int | None | UnsetType = UNSET
+    copies: int | None | UnsetType = UNSET
+    """The live one included."""
+    off_site: bool | None | UnsetType = UNSET
+    offline: bool | None | UnsetType = UNSET
+    wanted_level: Literal["reported", "integrity", "sample", "whole", "database", "application"] | None | UnsetType = (
+        UNSET
+    )
+    test_every_days: int | None | UnsetType = UNSET
+    test_by_itself: bool | None | UnsetType = UNSET
+    test_most_mb: int | None | UnsetType = UNSET
+    test_rate_kb: int | None | UnsetType = UNSET
+    """0: no bound."""
+    test_sample: int | None | UnsetType = UNSET
+    backups: list[NamedBackup] | None | UnsetType = UNSET
+    """Empty: found by what is in them."""
+    note: str | None | UnsetType = UNSET
+    name: str | None | UnsetType = UNSET
+
+
+class ProtectedSystemEndIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    why: str
+
+
+class ProtectedSystemIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device: UUID
+    importance: Literal["critical", "high", "medium", "low"] | None | UnsetType = UNSET
+    rpo_minutes: int | None | UnsetType = UNSET
+    """Recovery point objective."""
+    rto_minutes: int | None | UnsetType = UNSET
+    """Recovery time objective."""
+    retention_days: int | None | UnsetType = UNSET
+    copies: int | None | UnsetType = UNSET
+    """The live one included."""
+    off_site: bool | None | UnsetType = UNSET
+    offline: bool | None | UnsetType = UNSET
+    wanted_level: Literal["reported", "integrity", "sample", "whole", "database", "application"] | None | UnsetType = (
+        UNSET
+    )
+    test_every_days: int | None | UnsetType = UNSET
+    test_by_itself: bool | None | UnsetType = UNSET
+    test_most_mb: int | None | UnsetType = UNSET
+    test_rate_kb: int | None | UnsetType = UNSET
+    """0: no bound."""
+    test_sample: int | None | UnsetType = UNSET
+    backups: list[NamedBackup] | None | UnsetType = UNSET
+    """Empty: found by what is in them."""
+    note: str | None | UnsetType = UNSET
+    kind: Literal["machine", "folder", "database"] | UnsetType = UNSET
+    what: str | UnsetType = UNSET
+    """Path of a folder; `postgresql:shop` of a database."""
+    name: str | UnsetType = UNSET
+
+
+class ProtectedSystemOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: Named
+    device: Named
+    kind: Literal["machine", "folder", "database"]
+    what: str
+    name: str
+    importance: Literal["critical", "high", "medium", "low"]
+    status: Literal["pass", "warn", "fail", "unknown", "stale"]
+    why: str
+    bring_back: Literal["yes", "perhaps", "no"]
+    """Whether it could be brought back today: `yes` only when a restore is proved and counts."""
+    covered: bool
+    backup_at: datetime | None
+    """Newest good backup that holds all of it."""
+    level: Literal["reported", "integrity", "sample", "whole", "database", "application"] | None
+    """The strongest level that is proved and has not lapsed."""
+    proved_at: datetime | None
+    proved_by: str
+    lapses_at: datetime | None
+    """When the wanted level is proved no more; null: it is not now."""
+    verified_at: datetime | None
+    """When it was last brought back, however long ago."""
+    verified_level: Literal["reported", "integrity", "sample", "whole", "database", "application"] | None
+    recovery_seconds: float | None
+    recovery_measured: bool | None
+    """False: worked out from a sample."""
+    copies_found: int
+    off_site_found: bool | None
+    offline_found: bool | None
+    gaps: list[RecoveryGapOut]
+    rpo_minutes: int
+    rto_minutes: int | None
+    retention_days: int
+    copies: int
+    off_site: bool
+    offline: bool
+    wanted_level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+    test_every_days: int
+    test_by_itself: bool
+    test_most_mb: int
+    test_rate_kb: int
+    test_sample: int
+    backups: list[NamedBackup]
+    note: str
+    ticket: int | None
+    created_at: datetime
+    created_by: str
+    archived_at: datetime | None
+    archived_why: str
+
+
+class ProtectedSystemWholeOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: Named
+    device: Named
+    kind: Literal["machine", "folder", "database"]
+    what: str
+    name: str
+    importance: Literal["critical", "high", "medium", "low"]
+    status: Literal["pass", "warn", "fail", "unknown", "stale"]
+    why: str
+    bring_back: Literal["yes", "perhaps", "no"]
+    """Whether it could be brought back today: `yes` only when a restore is proved and counts."""
+    covered: bool
+    backup_at: datetime | None
+    """Newest good backup that holds all of it."""
+    level: Literal["reported", "integrity", "sample", "whole", "database", "application"] | None
+    """The strongest level that is proved and has not lapsed."""
+    proved_at: datetime | None
+    proved_by: str
+    lapses_at: datetime | None
+    """When the wanted level is proved no more; null: it is not now."""
+    verified_at: datetime | None
+    """When it was last brought back, however long ago."""
+    verified_level: Literal["reported", "integrity", "sample", "whole", "database", "application"] | None
+    recovery_seconds: float | None
+    recovery_measured: bool | None
+    """False: worked out from a sample."""
+    copies_found: int
+    off_site_found: bool | None
+    offline_found: bool | None
+    gaps: list[RecoveryGapOut]
+    rpo_minutes: int
+    rto_minutes: int | None
+    retention_days: int
+    copies: int
+    off_site: bool
+    offline: bool
+    wanted_level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+    test_every_days: int
+    test_by_itself: bool
+    test_most_mb: int
+    test_rate_kb: int
+    test_sample: int
+    backups: list[NamedBackup]
+    note: str
+    ticket: int | None
+    created_at: datetime
+    created_by: str
+    archived_at: datetime | None
+    archived_why: str
+    rungs: list[RungOut]
+    covering: list[CoveringOut]
+    test_due_at: datetime | None
+    test_why_not: str
+    """Why no restore test can run; empty: one can."""
 
 
 class RatingOut(Struct, kw_only=True):
@@ -2220,6 +3237,29 @@ class ReasonIn(Struct, kw_only=True):
     reason: str
 
 
+class RecoveryGapOfSystemOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    code: str
+    status: Literal["pass", "warn", "fail", "unknown", "stale"]
+    sentence: str
+    fix: str
+    system: int
+    name: str
+    client: Named
+    device: Named
+    importance: Literal["critical", "high", "medium", "low"]
+
+
+class RecoveryGapOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    code: str
+    status: Literal["pass", "warn", "fail", "unknown", "stale"]
+    sentence: str
+    fix: str
+
+
 class RemovalIn(Struct, kw_only=True):
     """See the operations that use it."""
 
@@ -2249,6 +3289,105 @@ class ReportOut(Struct, kw_only=True):
     ticket: int
     client: Named
     made_at: datetime
+
+
+class RestoreTestIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    level: Literal["", "integrity", "sample", "whole", "database", "application"] | UnsetType = UNSET
+    """Empty: the wanted one."""
+
+
+class RestoreTestOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    job: UUID
+    state: str
+    """`queued` under a standing order, or `awaiting_signature`."""
+    device: Named
+    parameters: dict[str, Any]
+
+
+class ReviewAssignIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    assigned_to: int
+
+
+class ReviewEndIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    reason: str
+
+
+class ReviewItemOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    device: UUID
+    device_name: str
+    account: str
+    facts: dict[str, Any]
+    """What is known of the account, as its reviewer sees it."""
+    unchanged: bool
+    """The same rights as when it was last kept at a sign-off."""
+    last_kept_at: datetime | None
+    decision: str
+    """Empty: not decided; `keep`, `remove`, `change`."""
+    reason: str
+    decided_at: datetime | None
+    decided_by: str
+    asked_again: str
+    gone_at: datetime | None
+    job_id: UUID | None
+    job_note: str
+    done_at: datetime | None
+    evidence_reference: str
+
+
+class ReviewPlanIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: UUID
+    site: UUID | None | UnsetType = UNSET
+    """Null: every site that has no plan of its own."""
+    every_months: int | UnsetType = UNSET
+    answer_days: int | UnsetType = UNSET
+    """A review is to be signed off so many days after it began."""
+    assigned_to: int | None | UnsetType = UNSET
+    """Person; null: whoever may."""
+
+
+class ReviewPlanOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    id: int
+    client: Named
+    site: UUID | None
+    every_months: int
+    answer_days: int
+    assigned_to: str
+    changed_at: datetime
+    changed_by: str
+
+
+class ReviewSignIn(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    note: str | UnsetType = UNSET
+
+
+class ReviewStandingOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    device_id: UUID
+    site_id: UUID
+    client_id: UUID
+    reviewed_at: datetime | None
+    due_at: datetime | None
+    status: str
+    why: str
+    href: str
 
 
 class RevocationOut(Struct, kw_only=True):
@@ -2319,6 +3458,10 @@ class RoleChangeIn(Struct, kw_only=True):
                 "window.change",
                 "patch.change",
                 "risk.accept",
+                "recovery.change",
+                "access.review",
+                "baseline.change",
+                "runbook.change",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -2358,6 +3501,10 @@ class RoleIn(Struct, kw_only=True):
             "window.change",
             "patch.change",
             "risk.accept",
+            "recovery.change",
+            "access.review",
+            "baseline.change",
+            "runbook.change",
             "evidence.view",
             "evidence.erase",
             "report.view",
@@ -2584,6 +3731,18 @@ class RunbookOut(Struct, kw_only=True):
     """Base64 of the signed DSSE envelope."""
 
 
+class RungOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+    state: Literal["proved", "lapsed", "failed", "never"]
+    at: datetime | None
+    until: datetime | None
+    source: str
+    """`signed` or `reported` by the device, or `attested` by a person."""
+    wanted: bool
+
+
 class SampleSeries(Struct, kw_only=True):
     """Columns of one length. Null: no sample in that step."""
 
@@ -2674,6 +3833,21 @@ class StepOut(Struct, kw_only=True):
     summary: str
     output: str
     changed: dict[str, int]
+    part: str | UnsetType = UNSET
+    """Empty: it ran. skipped: its condition did not hold. approval: the run stopped before it. undo: what was put back
+    after a step had failed.
+    """
+
+
+class SuggestionOut(Struct, kw_only=True):
+    """See the operations that use it."""
+
+    client: Named
+    device: Named
+    kind: Literal["machine", "folder", "database"]
+    what: str
+    name: str
+    why: str
 
 
 class TagOut(Struct, kw_only=True):
@@ -2933,6 +4107,10 @@ class WebhookChangeIn(Struct, kw_only=True):
                 "rollout.changed",
                 "vulnerability.found",
                 "feed.changed",
+                "proof.recorded",
+                "access.changed",
+                "baseline.drifted",
+                "health.run_done",
             ]
         ]
         | None
@@ -2969,6 +4147,10 @@ class WebhookIn(Struct, kw_only=True):
                 "rollout.changed",
                 "vulnerability.found",
                 "feed.changed",
+                "proof.recorded",
+                "access.changed",
+                "baseline.drifted",
+                "health.run_done",
             ]
         ]
         | UnsetType
@@ -3263,6 +4445,218 @@ class WorkingHoursOut(Struct, kw_only=True):
 class Client(Transport):
     """Forestall, as one token sees it."""
 
+    def access_change_accept(
+        self,
+        *,
+        device: UUID,
+        changes: list[int],
+        reason: str,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[AccessChangeOut]:
+        """Say of a device's changes that they are known and right."""
+        return decode(
+            self.request(
+                "POST",
+                "/access-changes/accept",
+                body={"device": device, "changes": changes, "reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=list[AccessChangeOut],
+        )
+
+    def access_change_list(
+        self,
+        *,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        state: Literal["", "open", "accepted", "undone", "noted"] | None = None,
+        limit: int = 100,
+    ) -> Pages[AccessChangeOut]:
+        """What changed of access, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/access-changes",
+                query={"client": client, "device": device, "state": state, "limit": limit, "cursor": cursor},
+            )
+
+        return Pages(ask, Page_AccessChangeOut)
+
+    def access_change_show(self, access_change_id: int) -> AccessChangeOut:
+        """Show one change of access."""
+        return decode(self.request("GET", f"/access-changes/{segment(access_change_id)}"), type=AccessChangeOut)
+
+    def access_review_assign(
+        self,
+        access_review_id: int,
+        *,
+        assigned_to: int,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccessReviewOut:
+        """Give a review to somebody."""
+        return decode(
+            self.request(
+                "POST",
+                f"/access-reviews/{segment(access_review_id)}/assign",
+                body={"assigned_to": assigned_to},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=AccessReviewOut,
+        )
+
+    def access_review_begin(
+        self,
+        *,
+        client: UUID,
+        site: UUID | None | UnsetType = UNSET,
+        assigned_to: int | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccessReviewOut:
+        """Begin a review of a client or site now."""
+        return decode(
+            self.request(
+                "POST",
+                "/access-reviews",
+                body={"client": client, "site": site, "assigned_to": assigned_to},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=AccessReviewOut,
+        )
+
+    def access_review_decide(
+        self,
+        access_review_id: int,
+        *,
+        items: list[int],
+        decision: Literal["keep", "remove", "change"],
+        reason: str | UnsetType = UNSET,
+        prepare: bool | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[ReviewItemOut]:
+        """Keep, remove or change accounts."""
+        return decode(
+            self.request(
+                "POST",
+                f"/access-reviews/{segment(access_review_id)}/decide",
+                body={"items": items, "decision": decision, "reason": reason, "prepare": prepare},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=list[ReviewItemOut],
+        )
+
+    def access_review_end(
+        self, access_review_id: int, *, reason: str, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> AccessReviewOut:
+        """End a review without signing it off."""
+        return decode(
+            self.request(
+                "POST",
+                f"/access-reviews/{segment(access_review_id)}/end",
+                body={"reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=AccessReviewOut,
+        )
+
+    def access_review_keep_unchanged(
+        self,
+        access_review_id: int,
+        *,
+        reason: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[ReviewItemOut]:
+        """Keep every undecided account that has the same rights as when it was last kept."""
+        return decode(
+            self.request(
+                "POST",
+                f"/access-reviews/{segment(access_review_id)}/keep-unchanged",
+                body={"reason": reason},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=list[ReviewItemOut],
+        )
+
+    def access_review_list(
+        self,
+        *,
+        client: UUID | None = None,
+        state: Literal["", "open", "signed", "ended"] | None = None,
+        limit: int = 100,
+    ) -> Pages[AccessReviewOut]:
+        """Access reviews, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/access-reviews", query={"client": client, "state": state, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_AccessReviewOut)
+
+    def access_review_show(self, access_review_id: int) -> AccessReviewOut:
+        """Show a review."""
+        return decode(self.request("GET", f"/access-reviews/{segment(access_review_id)}"), type=AccessReviewOut)
+
+    def access_review_sign(
+        self,
+        access_review_id: int,
+        *,
+        note: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccessReviewOut:
+        """Sign a review off: every account is decided."""
+        return decode(
+            self.request(
+                "POST",
+                f"/access-reviews/{segment(access_review_id)}/sign",
+                body={"note": note},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=AccessReviewOut,
+        )
+
+    def access_standing_list(self, *, client: UUID | None = None) -> list[ReviewStandingOut]:
+        """How each device stands with its access reviews."""
+        return decode(self.request("GET", "/access-standings", query={"client": client}), type=list[ReviewStandingOut])
+
+    def account_list(
+        self,
+        *,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        name: str | None = None,
+        administrators: bool | None = None,
+        everything: bool | None = None,
+    ) -> list[AccountOut]:
+        """Accounts of devices, of at most 500 devices at a time."""
+        return decode(
+            self.request(
+                "GET",
+                "/accounts",
+                query={
+                    "client": client,
+                    "device": device,
+                    "name": name,
+                    "administrators": administrators,
+                    "everything": everything,
+                },
+            ),
+            type=list[AccountOut],
+        )
+
     def alert_list(
         self,
         *,
@@ -3293,6 +4687,51 @@ class Client(Transport):
             )
 
         return Pages(ask, Page_AlertOut)
+
+    def assessment_import(
+        self,
+        *,
+        device: UUID,
+        tool: Literal["lynis", "openscap"],
+        findings: list[AssessmentFindingSchema],
+        version: str | UnsetType = UNSET,
+        profile: str | UnsetType = UNSET,
+        at: datetime | None | UnsetType = UNSET,
+        score: float | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AssessmentOut:
+        """Bring what another tool found on a device."""
+        return decode(
+            self.request(
+                "POST",
+                "/assessments",
+                body={
+                    "device": device,
+                    "tool": tool,
+                    "findings": findings,
+                    "version": version,
+                    "profile": profile,
+                    "at": at,
+                    "score": score,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=AssessmentOut,
+        )
+
+    def assessment_list(self, *, device: UUID | None = None, limit: int = 100) -> Pages[AssessmentOut]:
+        """Runs of Lynis and OpenSCAP, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request("GET", "/assessments", query={"device": device, "limit": limit, "cursor": cursor})
+
+        return Pages(ask, Page_AssessmentOut)
+
+    def assessment_show(self, assessment_id: int) -> AssessmentDetailOut:
+        """What another tool found, and how that meets the controls."""
+        return decode(self.request("GET", f"/assessments/{segment(assessment_id)}"), type=AssessmentDetailOut)
 
     def asset_change(
         self,
@@ -3410,6 +4849,41 @@ class Client(Transport):
     def asset_show(self, asset_id: int) -> AssetOut:
         """Show an asset."""
         return decode(self.request("GET", f"/assets/{segment(asset_id)}"), type=AssetOut)
+
+    def baseline_assign(
+        self,
+        *,
+        client: UUID,
+        level: int,
+        reason: str,
+        device: UUID | None | UnsetType = UNSET,
+        role: Literal["", "server", "cloud", "endpoint"] | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> BaselineOut:
+        """Choose a level for a client, a role of its devices, or one device."""
+        return decode(
+            self.request(
+                "POST",
+                "/baselines",
+                body={"client": client, "level": level, "reason": reason, "device": device, "role": role},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=BaselineOut,
+        )
+
+    def baseline_list(
+        self, *, client: UUID | None = None, in_force: bool | None = None, limit: int = 100
+    ) -> Pages[BaselineOut]:
+        """Levels that were chosen, the newest first; without a choice level 1 holds."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/baselines", query={"client": client, "in_force": in_force, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_BaselineOut)
 
     def blackout_create(
         self,
@@ -3592,6 +5066,75 @@ class Client(Transport):
             )
 
         return Pages(ask, Page_CheckOut)
+
+    def check_policy_change_list(
+        self, *, client: UUID | None = None, kind: str | None = None, limit: int = 100
+    ) -> Pages[CheckPolicyChangeOut]:
+        """Who changed which policy of checks and why, newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/check-policy-changes", query={"client": client, "kind": kind, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_CheckPolicyChangeOut)
+
+    def check_policy_list(
+        self, *, client: UUID | None = None, kind: str | None = None, limit: int = 100
+    ) -> Pages[CheckPolicyOut]:
+        """List policies of checks."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/check-policies", query={"client": client, "kind": kind, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_CheckPolicyOut)
+
+    def check_policy_set(
+        self,
+        *,
+        kind: str,
+        reason: str,
+        client: UUID | None | UnsetType = UNSET,
+        site: UUID | None | UnsetType = UNSET,
+        device: UUID | None | UnsetType = UNSET,
+        values: dict[str, Any] | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> CheckPolicySetOut:
+        """Set the policy of a kind for a client, site or device, in place of the one before."""
+        return decode(
+            self.request(
+                "POST",
+                "/check-policies",
+                body={
+                    "kind": kind,
+                    "reason": reason,
+                    "client": client,
+                    "site": site,
+                    "device": device,
+                    "values": values,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=CheckPolicySetOut,
+        )
+
+    def check_policy_undo(
+        self, check_policy_change_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> CheckPolicySetOut:
+        """Set a policy back to what it was before its newest change."""
+        return decode(
+            self.request(
+                "POST",
+                f"/check-policy-changes/{segment(check_policy_change_id)}/undo",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=CheckPolicySetOut,
+        )
 
     def check_reject(
         self, check_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
@@ -3840,6 +5383,22 @@ class Client(Transport):
             type=list[ClosedDayOut],
         )
 
+    def configuration_list(
+        self, *, client: UUID | None = None, drifted: bool | None = None, limit: int = 100
+    ) -> Pages[ConfigurationOut]:
+        """How devices meet their baseline."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/configuration", query={"client": client, "drifted": drifted, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_ConfigurationOut)
+
+    def configuration_show(self, device_id: UUID) -> ConfigurationDetailOut:
+        """Each control on a device, and how it differs from what was accepted."""
+        return decode(self.request("GET", f"/configuration/{segment(device_id)}"), type=ConfigurationDetailOut)
+
     def contact_change(
         self,
         contact_id: int,
@@ -3932,6 +5491,79 @@ class Client(Transport):
         """What ratings add up to, by client."""
         return decode(self.request("GET", "/contentment", query={"since": since}), type=list[ContentmentOut])
 
+    def control_list(self, *, role: str | None = None, level: int | None = None) -> list[ControlOut]:
+        """Controls of the baselines; of a role and level, or all."""
+        return decode(self.request("GET", "/controls", query={"role": role, "level": level}), type=list[ControlOut])
+
+    def coverage_exception_end(
+        self, coverage_exception_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> CoverageExceptionOut:
+        """End an exception from coverage: the gap counts again."""
+        return decode(
+            self.request(
+                "POST",
+                f"/coverage-exceptions/{segment(coverage_exception_id)}/end",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=CoverageExceptionOut,
+        )
+
+    def coverage_exception_grant(
+        self,
+        *,
+        column: Literal["agent", "monitoring", "patching", "backup", "recovery", "antivirus", "disks", "access"],
+        reason: str,
+        expires_at: datetime,
+        client: UUID | None | UnsetType = UNSET,
+        site: UUID | None | UnsetType = UNSET,
+        device: UUID | None | UnsetType = UNSET,
+        system: int | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> CoverageExceptionOut:
+        """Accept a gap of coverage until a date, with the reason."""
+        return decode(
+            self.request(
+                "POST",
+                "/coverage-exceptions",
+                body={
+                    "column": column,
+                    "reason": reason,
+                    "expires_at": expires_at,
+                    "client": client,
+                    "site": site,
+                    "device": device,
+                    "system": system,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=CoverageExceptionOut,
+        )
+
+    def coverage_exception_list(
+        self, *, client: UUID | None = None, ended: bool | None = None, limit: int = 100
+    ) -> Pages[CoverageExceptionOut]:
+        """List exceptions from coverage, newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/coverage-exceptions",
+                query={"client": client, "ended": ended, "limit": limit, "cursor": cursor},
+            )
+
+        return Pages(ask, Page_CoverageExceptionOut)
+
+    def coverage_gaps(self, *, client: UUID | None = None) -> list[GapOut]:
+        """What is not covered, by risk."""
+        return decode(self.request("GET", "/coverage/gaps", query={"client": client}), type=list[GapOut])
+
+    def coverage_show(self, *, client: UUID | None = None) -> list[CoverageLineOut]:
+        """Who is covered by what: every device, unwatched machine and protected system."""
+        return decode(self.request("GET", "/coverage", query={"client": client}), type=list[CoverageLineOut])
+
     def delivery_list(
         self,
         webhook_id: UUID,
@@ -4008,6 +5640,52 @@ class Client(Transport):
     def deployment_show(self, deployment_id: int) -> DeploymentShownOut:
         """Show a deployment with its history."""
         return decode(self.request("GET", f"/deployments/{segment(deployment_id)}"), type=DeploymentShownOut)
+
+    def deviation_accept(
+        self,
+        *,
+        client: UUID,
+        control: str,
+        reason: str,
+        ends_at: datetime,
+        device: UUID | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DeviationOut:
+        """Give leave not to meet a control for a while."""
+        return decode(
+            self.request(
+                "POST",
+                "/deviations",
+                body={"client": client, "control": control, "reason": reason, "ends_at": ends_at, "device": device},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DeviationOut,
+        )
+
+    def deviation_end(
+        self, deviation_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> DeviationOut:
+        """End a deviation before its time."""
+        return decode(
+            self.request(
+                "POST", f"/deviations/{segment(deviation_id)}/end", if_match=if_match, idempotency_key=idempotency_key
+            ),
+            type=DeviationOut,
+        )
+
+    def deviation_list(
+        self, *, client: UUID | None = None, in_force: bool | None = None, limit: int = 100
+    ) -> Pages[DeviationOut]:
+        """Controls that need not be met for a while, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET", "/deviations", query={"client": client, "in_force": in_force, "limit": limit, "cursor": cursor}
+            )
+
+        return Pages(ask, Page_DeviationOut)
 
     def device_approve(
         self, device_id: UUID, *, if_match: str | None = None, idempotency_key: str | None = None
@@ -4205,6 +5883,41 @@ class Client(Transport):
         """List the tags in use."""
         return decode(self.request("GET", "/device-tags"), type=list[TagOut])
 
+    def drift_accept(
+        self,
+        device_id: UUID,
+        *,
+        reason: str,
+        drift: list[int] | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DriftAcceptedOut:
+        """Accept what drifted as how it is meant to be from now on."""
+        return decode(
+            self.request(
+                "POST",
+                f"/configuration/{segment(device_id)}/accept",
+                body={"reason": reason, "drift": drift},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DriftAcceptedOut,
+        )
+
+    def drift_list(
+        self, *, device: UUID | None = None, client: UUID | None = None, open: bool | None = None, limit: int = 100
+    ) -> Pages[DriftOut]:
+        """Differences from what was accepted, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/drift",
+                query={"device": device, "client": client, "open": open, "limit": limit, "cursor": cursor},
+            )
+
+        return Pages(ask, Page_DriftOut)
+
     def emergency_window_open(
         self,
         *,
@@ -4282,6 +5995,20 @@ class Client(Transport):
             "obligation:changed",
             "exception:changed",
             "vulnerability:marked",
+            "recovery:changed",
+            "proof:recorded",
+            "proof:attested",
+            "review:changed",
+            "access:reviewed",
+            "access:changed",
+            "baseline:changed",
+            "drift:found",
+            "drift:accepted",
+            "assessment:imported",
+            "check_policy:changed",
+            "coverage:excepted",
+            "health:run",
+            "runbook:drafted",
             "server:restored",
             "evidence:erased",
         ]
@@ -4430,6 +6157,31 @@ class Client(Transport):
         """Show a grant."""
         return decode(self.request("GET", f"/grants/{segment(grant_id)}"), type=GrantOut)
 
+    def health_run_list(self, *, client: UUID | None = None, limit: int = 100) -> Pages[HealthRunOut]:
+        """List health runs, newest first; for those who see the client as a whole."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request("GET", "/health-runs", query={"client": client, "limit": limit, "cursor": cursor})
+
+        return Pages(ask, Page_HealthRunOut)
+
+    def health_run_start(
+        self, *, client: UUID, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> HealthRunOut:
+        """Judge all devices of a client now, and keep how it stands."""
+        return decode(
+            self.request(
+                "POST", "/health-runs", body={"client": client}, if_match=if_match, idempotency_key=idempotency_key
+            ),
+            type=HealthRunOut,
+        )
+
+    def health_show(self, *, client: UUID | None = None, device: UUID | None = None) -> list[ClientHealthOut]:
+        """How healthy clients and devices are, with the check behind every lost point."""
+        return decode(
+            self.request("GET", "/health", query={"client": client, "device": device}), type=list[ClientHealthOut]
+        )
+
     def hold_end(
         self,
         hold_id: int,
@@ -4549,6 +6301,15 @@ class Client(Transport):
             type=ImportOut,
         )
 
+    def job_approval(self, job_id: UUID, *, if_match: str | None = None, idempotency_key: str | None = None) -> JobOut:
+        """Prepare the approval of a job that stopped for one again, after the first has expired."""
+        return decode(
+            self.request(
+                "POST", f"/jobs/{segment(job_id)}/approval", if_match=if_match, idempotency_key=idempotency_key
+            ),
+            type=JobOut,
+        )
+
     def job_cancel(self, job_id: UUID, *, if_match: str | None = None, idempotency_key: str | None = None) -> JobOut:
         """Cancel a job that has not been delivered."""
         return decode(
@@ -4564,7 +6325,16 @@ class Client(Transport):
         self,
         *,
         state: Literal[
-            "awaiting_signature", "queued", "delivered", "succeeded", "failed", "refused", "expired", "cancelled"
+            "awaiting_signature",
+            "queued",
+            "delivered",
+            "succeeded",
+            "failed",
+            "refused",
+            "awaiting_approval",
+            "continued",
+            "expired",
+            "cancelled",
         ]
         | None = None,
         device: UUID | None = None,
@@ -4640,6 +6410,21 @@ class Client(Transport):
                 "POST",
                 f"/jobs/{segment(job_id)}/signature",
                 body={"envelope": envelope},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=JobOut,
+        )
+
+    def job_undo(
+        self, job_id: UUID, *, reason: str, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> JobOut:
+        """Prepare the job that puts back what this one changed."""
+        return decode(
+            self.request(
+                "POST",
+                f"/jobs/{segment(job_id)}/undo",
+                body={"reason": reason},
                 if_match=if_match,
                 idempotency_key=idempotency_key,
             ),
@@ -5140,6 +6925,10 @@ class Client(Transport):
             "window.change",
             "patch.change",
             "risk.accept",
+            "recovery.change",
+            "access.review",
+            "baseline.change",
+            "runbook.change",
             "evidence.view",
             "evidence.erase",
             "report.view",
@@ -5337,6 +7126,90 @@ class Client(Transport):
         """Work that is planned or proposed at your sites."""
         return decode(self.request("GET", "/portal/windows"), type=list[PortalWindowOut])
 
+    def proof_attachment(self, proof_id: int) -> bytes:
+        """The file that was handed in with an attested proof."""
+        return self.request("GET", f"/proofs/{segment(proof_id)}/attachment")
+
+    def proof_attest(
+        self,
+        protected_system_id: int,
+        *,
+        level: Literal["reported", "integrity", "sample", "whole", "database", "application"],
+        detail: str,
+        ok: bool | UnsetType = UNSET,
+        at: datetime | None | UnsetType = UNSET,
+        seconds: float | None | UnsetType = UNSET,
+        attachment: AttachmentIn | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ProofOut:
+        """Put a restore test done by hand on record."""
+        return decode(
+            self.request(
+                "POST",
+                f"/protected-systems/{segment(protected_system_id)}/attest",
+                body={
+                    "level": level,
+                    "detail": detail,
+                    "ok": ok,
+                    "at": at,
+                    "seconds": seconds,
+                    "attachment": attachment,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ProofOut,
+        )
+
+    def proof_list(
+        self,
+        *,
+        client: UUID | None = None,
+        device: UUID | None = None,
+        system: int | None = None,
+        backup: str | None = None,
+        level: str | None = None,
+        limit: int = 100,
+    ) -> Pages[ProofOut]:
+        """Proofs, the newest first."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/proofs",
+                query={
+                    "client": client,
+                    "device": device,
+                    "system": system,
+                    "backup": backup,
+                    "level": level,
+                    "limit": limit,
+                    "cursor": cursor,
+                },
+            )
+
+        return Pages(ask, Page_ProofOut)
+
+    def proof_show(self, proof_id: int) -> ProofOut:
+        """Show a proof."""
+        return decode(self.request("GET", f"/proofs/{segment(proof_id)}"), type=ProofOut)
+
+    def proof_withdraw(
+        self, proof_id: int, *, why: str, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> ProofOut:
+        """Take an attested proof back: it counts no more."""
+        return decode(
+            self.request(
+                "POST",
+                f"/proofs/{segment(proof_id)}/withdraw",
+                body={"why": why},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ProofOut,
+        )
+
     def proposal_list(
         self, *, state: Literal["waiting", "installed", "superseded", "withdrawn"] | None = None, limit: int = 100
     ) -> Pages[ProposalOut]:
@@ -5380,6 +7253,198 @@ class Client(Transport):
             type=ProposalOut,
         )
 
+    def protected_system_add(
+        self,
+        *,
+        device: UUID,
+        importance: Literal["critical", "high", "medium", "low"] | None | UnsetType = UNSET,
+        rpo_minutes: int | None | UnsetType = UNSET,
+        rto_minutes: int | None | UnsetType = UNSET,
+        retention_days: int | None | UnsetType = UNSET,
+        copies: int | None | UnsetType = UNSET,
+        off_site: bool | None | UnsetType = UNSET,
+        offline: bool | None | UnsetType = UNSET,
+        wanted_level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+        | None
+        | UnsetType = UNSET,
+        test_every_days: int | None | UnsetType = UNSET,
+        test_by_itself: bool | None | UnsetType = UNSET,
+        test_most_mb: int | None | UnsetType = UNSET,
+        test_rate_kb: int | None | UnsetType = UNSET,
+        test_sample: int | None | UnsetType = UNSET,
+        backups: list[NamedBackup] | None | UnsetType = UNSET,
+        note: str | None | UnsetType = UNSET,
+        kind: Literal["machine", "folder", "database"] | UnsetType = UNSET,
+        what: str | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ProtectedSystemWholeOut:
+        """Name something that must be recoverable."""
+        return decode(
+            self.request(
+                "POST",
+                "/protected-systems",
+                body={
+                    "device": device,
+                    "importance": importance,
+                    "rpo_minutes": rpo_minutes,
+                    "rto_minutes": rto_minutes,
+                    "retention_days": retention_days,
+                    "copies": copies,
+                    "off_site": off_site,
+                    "offline": offline,
+                    "wanted_level": wanted_level,
+                    "test_every_days": test_every_days,
+                    "test_by_itself": test_by_itself,
+                    "test_most_mb": test_most_mb,
+                    "test_rate_kb": test_rate_kb,
+                    "test_sample": test_sample,
+                    "backups": backups,
+                    "note": note,
+                    "kind": kind,
+                    "what": what,
+                    "name": name,
+                },
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ProtectedSystemWholeOut,
+        )
+
+    def protected_system_archive(
+        self, protected_system_id: int, *, why: str, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> ProtectedSystemWholeOut:
+        """Say that it need not be recoverable any more."""
+        return decode(
+            self.request(
+                "POST",
+                f"/protected-systems/{segment(protected_system_id)}/archive",
+                body={"why": why},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ProtectedSystemWholeOut,
+        )
+
+    def protected_system_change(
+        self,
+        protected_system_id: int,
+        *,
+        importance: Literal["critical", "high", "medium", "low"] | None | UnsetType = UNSET,
+        rpo_minutes: int | None | UnsetType = UNSET,
+        rto_minutes: int | None | UnsetType = UNSET,
+        retention_days: int | None | UnsetType = UNSET,
+        copies: int | None | UnsetType = UNSET,
+        off_site: bool | None | UnsetType = UNSET,
+        offline: bool | None | UnsetType = UNSET,
+        wanted_level: Literal["reported", "integrity", "sample", "whole", "database", "application"]
+        | None
+        | UnsetType = UNSET,
+        test_every_days: int | None | UnsetType = UNSET,
+        test_by_itself: bool | None | UnsetType = UNSET,
+        test_most_mb: int | None | UnsetType = UNSET,
+        test_rate_kb: int | None | UnsetType = UNSET,
+        test_sample: int | None | UnsetType = UNSET,
+        backups: list[NamedBackup] | None | UnsetType = UNSET,
+        note: str | None | UnsetType = UNSET,
+        name: str | None | UnsetType = UNSET,
+        if_match: str | None = None,
+    ) -> ProtectedSystemWholeOut:
+        """Change what is demanded of a protected system."""
+        return decode(
+            self.request(
+                "PATCH",
+                f"/protected-systems/{segment(protected_system_id)}",
+                body={
+                    "importance": importance,
+                    "rpo_minutes": rpo_minutes,
+                    "rto_minutes": rto_minutes,
+                    "retention_days": retention_days,
+                    "copies": copies,
+                    "off_site": off_site,
+                    "offline": offline,
+                    "wanted_level": wanted_level,
+                    "test_every_days": test_every_days,
+                    "test_by_itself": test_by_itself,
+                    "test_most_mb": test_most_mb,
+                    "test_rate_kb": test_rate_kb,
+                    "test_sample": test_sample,
+                    "backups": backups,
+                    "note": note,
+                    "name": name,
+                },
+                if_match=if_match,
+            ),
+            type=ProtectedSystemWholeOut,
+        )
+
+    def protected_system_gaps(self, *, client: UUID | None = None) -> list[RecoveryGapOfSystemOut]:
+        """Everything that is missing, the worst of the most important first."""
+        return decode(
+            self.request("GET", "/protected-systems/gaps", query={"client": client}), type=list[RecoveryGapOfSystemOut]
+        )
+
+    def protected_system_list(
+        self, *, client: UUID | None = None, device: UUID | None = None, archived: bool | None = None, limit: int = 100
+    ) -> Pages[ProtectedSystemOut]:
+        """What must be recoverable, and how each stands now."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                "/protected-systems",
+                query={"client": client, "device": device, "archived": archived, "limit": limit, "cursor": cursor},
+            )
+
+        return Pages(ask, Page_ProtectedSystemOut)
+
+    def protected_system_restore(
+        self, protected_system_id: int, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> ProtectedSystemWholeOut:
+        """Take an archived system back."""
+        return decode(
+            self.request(
+                "POST",
+                f"/protected-systems/{segment(protected_system_id)}/restore",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ProtectedSystemWholeOut,
+        )
+
+    def protected_system_show(self, protected_system_id: int) -> ProtectedSystemWholeOut:
+        """Show a protected system: its ladder of proofs and what covers it."""
+        return decode(
+            self.request("GET", f"/protected-systems/{segment(protected_system_id)}"), type=ProtectedSystemWholeOut
+        )
+
+    def protected_system_suggest(self, *, client: UUID | None = None) -> list[SuggestionOut]:
+        """Devices and databases that look as if they had to be recoverable, and that nobody has named."""
+        return decode(
+            self.request("GET", "/protected-systems/suggestions", query={"client": client}), type=list[SuggestionOut]
+        )
+
+    def protected_system_test(
+        self,
+        protected_system_id: int,
+        *,
+        level: Literal["", "integrity", "sample", "whole", "database", "application"] | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RestoreTestOut:
+        """Begin a restore test now."""
+        return decode(
+            self.request(
+                "POST",
+                f"/protected-systems/{segment(protected_system_id)}/test",
+                body={"level": level},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=RestoreTestOut,
+        )
+
     def rating_list(self, *, client: UUID | None = None, limit: int = 100) -> Pages[RatingOut]:
         """List clients' ratings, newest first."""
 
@@ -5415,6 +7480,86 @@ class Client(Transport):
         """Show a service report."""
         return decode(self.request("GET", f"/reports/{segment(report_number)}"), type=WholeReportOut)
 
+    def review_item_list(
+        self,
+        access_review_id: int,
+        *,
+        device: UUID | None = None,
+        decision: Literal["", "undecided", "keep", "remove", "change"] | None = None,
+        search: str | None = None,
+        limit: int = 100,
+    ) -> Pages[ReviewItemOut]:
+        """The accounts of a review."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request(
+                "GET",
+                f"/access-reviews/{segment(access_review_id)}/items",
+                query={"device": device, "decision": decision, "search": search, "limit": limit, "cursor": cursor},
+            )
+
+        return Pages(ask, Page_ReviewItemOut)
+
+    def review_item_prepare(
+        self,
+        review_item_id: int,
+        *,
+        runbook: Literal["lock-account", "remove-ssh-key", "expire-password"] | UnsetType = UNSET,
+        fingerprint: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ReviewItemOut:
+        """Prepare a run that does what was decided; an operator signs it."""
+        return decode(
+            self.request(
+                "POST",
+                f"/review-items/{segment(review_item_id)}/prepare",
+                body={"runbook": runbook, "fingerprint": fingerprint},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=ReviewItemOut,
+        )
+
+    def review_item_show(self, review_item_id: int) -> ReviewItemOut:
+        """Show one account of a review."""
+        return decode(self.request("GET", f"/review-items/{segment(review_item_id)}"), type=ReviewItemOut)
+
+    def review_plan_delete(self, review_plan_id: int, *, if_match: str | None = None) -> None:
+        """Take a plan back: the client's holds again, or quarterly."""
+        self.request("DELETE", f"/review-plans/{segment(review_plan_id)}", if_match=if_match)
+
+    def review_plan_list(self, *, client: UUID | None = None) -> list[ReviewPlanOut]:
+        """How often access is reviewed, where it is not quarterly for the client as a whole."""
+        return decode(self.request("GET", "/review-plans", query={"client": client}), type=list[ReviewPlanOut])
+
+    def review_plan_set(
+        self,
+        *,
+        client: UUID,
+        site: UUID | None | UnsetType = UNSET,
+        every_months: int | UnsetType = UNSET,
+        answer_days: int | UnsetType = UNSET,
+        assigned_to: int | None | UnsetType = UNSET,
+        if_match: str | None = None,
+    ) -> ReviewPlanOut:
+        """Say how often access is reviewed at a client or site, and by whom."""
+        return decode(
+            self.request(
+                "PUT",
+                "/review-plans",
+                body={
+                    "client": client,
+                    "site": site,
+                    "every_months": every_months,
+                    "answer_days": answer_days,
+                    "assigned_to": assigned_to,
+                },
+                if_match=if_match,
+            ),
+            type=ReviewPlanOut,
+        )
+
     def revocation_list(self, *, limit: int = 100) -> Pages[RevocationOut]:
         """List revocations of operators' keys, oldest first."""
 
@@ -5443,6 +7588,10 @@ class Client(Transport):
                 "window.change",
                 "patch.change",
                 "risk.accept",
+                "recovery.change",
+                "access.review",
+                "baseline.change",
+                "runbook.change",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -5492,6 +7641,10 @@ class Client(Transport):
                 "window.change",
                 "patch.change",
                 "risk.accept",
+                "recovery.change",
+                "access.review",
+                "baseline.change",
+                "runbook.change",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -5798,6 +7951,103 @@ class Client(Transport):
     def routing_rule_show(self, rule_id: int) -> RuleOut:
         """Show a routing rule."""
         return decode(self.request("GET", f"/routing-rules/{segment(rule_id)}"), type=RuleOut)
+
+    def runbook_draft_create(
+        self,
+        *,
+        slug: str,
+        text: str | None | UnsetType = UNSET,
+        note: str | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DraftOut:
+        """Begin a draft of a runbook."""
+        return decode(
+            self.request(
+                "POST",
+                "/runbook-drafts",
+                body={"slug": slug, "text": text, "note": note},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DraftOut,
+        )
+
+    def runbook_draft_difference(self, draft_slug: str) -> DraftDifferenceOut:
+        """How a draft differs from the signed runbook."""
+        return decode(self.request("GET", f"/runbook-drafts/{segment(draft_slug)}/difference"), type=DraftDifferenceOut)
+
+    def runbook_draft_drop(
+        self, draft_slug: str, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> DraftOut:
+        """Put a draft away; its versions stay."""
+        return decode(
+            self.request(
+                "POST",
+                f"/runbook-drafts/{segment(draft_slug)}/drop",
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DraftOut,
+        )
+
+    def runbook_draft_list(self, *, limit: int = 100) -> Pages[DraftOut]:
+        """List drafts of runbooks."""
+
+        def ask(cursor: str | None) -> bytes:
+            return self.request("GET", "/runbook-drafts", query={"limit": limit, "cursor": cursor})
+
+        return Pages(ask, Page_DraftOut)
+
+    def runbook_draft_save(
+        self,
+        draft_slug: str,
+        *,
+        text: str,
+        note: str | UnsetType = UNSET,
+        expected: int | None | UnsetType = UNSET,
+        if_match: str | None = None,
+    ) -> DraftOut:
+        """Save one more version of a draft; what is wrong with it is in the answer."""
+        return decode(
+            self.request(
+                "PUT",
+                f"/runbook-drafts/{segment(draft_slug)}",
+                body={"text": text, "note": note, "expected": expected},
+                if_match=if_match,
+            ),
+            type=DraftOut,
+        )
+
+    def runbook_draft_show(self, draft_slug: str) -> DraftOut:
+        """Show a draft."""
+        return decode(self.request("GET", f"/runbook-drafts/{segment(draft_slug)}"), type=DraftOut)
+
+    def runbook_draft_undo(
+        self,
+        draft_slug: str,
+        *,
+        to: int | None | UnsetType = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DraftOut:
+        """Go back to an earlier version of a draft."""
+        return decode(
+            self.request(
+                "POST",
+                f"/runbook-drafts/{segment(draft_slug)}/undo",
+                body={"to": to},
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            ),
+            type=DraftOut,
+        )
+
+    def runbook_draft_versions(self, draft_slug: str) -> list[DraftVersionOut]:
+        """Every version of a draft, newest first."""
+        return decode(
+            self.request("GET", f"/runbook-drafts/{segment(draft_slug)}/versions"), type=list[DraftVersionOut]
+        )
 
     def runbook_list(self, *, slug: str | None = None, limit: int = 100) -> Pages[RunbookOut]:
         """List runbooks, the newest version of each first."""
@@ -6272,6 +8522,10 @@ class Client(Transport):
                 "window.change",
                 "patch.change",
                 "risk.accept",
+                "recovery.change",
+                "access.review",
+                "baseline.change",
+                "runbook.change",
                 "evidence.view",
                 "evidence.erase",
                 "report.view",
@@ -6668,6 +8922,10 @@ class Client(Transport):
                 "rollout.changed",
                 "vulnerability.found",
                 "feed.changed",
+                "proof.recorded",
+                "access.changed",
+                "baseline.drifted",
+                "health.run_done",
             ]
         ]
         | None
@@ -6728,6 +8986,10 @@ class Client(Transport):
                 "rollout.changed",
                 "vulnerability.found",
                 "feed.changed",
+                "proof.recorded",
+                "access.changed",
+                "baseline.drifted",
+                "health.run_done",
             ]
         ]
         | UnsetType = UNSET,

@@ -37,6 +37,8 @@ PAGES = (
     "/evidence/",
     "/vulnerabilities/",
     "/vulnerabilities/feeds/",
+    "/recovery/",
+    "/recovery/suggestions/",
 )
 OTHER = ("/search?q=web", "/keys", "/styleguide", "/devices/enrol", "/runbooks/free-disk-space/", "/tickets/?show=done")
 EXPECTED = {
@@ -57,7 +59,7 @@ TABS = tuple(EXPECTED)
 QUERIES = {
     # The page's own, besides those for session, its line on the list, person, second factor and roles. More is a
     # defect, fewer is news: write it here.
-    "/": 13,
+    "/": 15,
     "/devices/": 11,
     "/checks/": 5,
     "/checks/policies/": 5,
@@ -74,6 +76,7 @@ QUERIES = {
     "/evidence/": 5,
     "/vulnerabilities/": 7,
     "/vulnerabilities/feeds/": 1,
+    "/recovery/": 2,
     "device": 10,
     "ticket": 27,
 }
