@@ -205,7 +205,8 @@ def unpacked(notes: Notes, kept: Kept, size: int) -> bytes:
         if head.startswith(b"\xfd7zXZ\x00"):
             import lzma
 
-            return lzma.LZMADecompressor().decompress(head, size)
+            # The header names how much memory it wants, and anybody may have written it.
+            return lzma.LZMADecompressor(memlimit=128 * 1024 * 1024).decompress(head, size)
     except (OSError, ValueError, EOFError) as error:
         notes.gap(f"inside of {kept.path}", f"cannot be unpacked: {error}")
         return b""

@@ -132,6 +132,7 @@ def test_restic_an_untouched_repository_is_not_opened_again_and_a_lock_left_is_s
         ["restic", "backup", "--stdin", "-q"], env=secret, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as running:
         while not list((repository / "locks").iterdir()):
+            assert running.poll() is None, "restic has ended before it was ready"
             time.sleep(0.05)
         (held,) = mira.look().locks
         running.kill()

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forestall.agent.collect import backups
 from forestall.agent.collect.captures import captures
@@ -89,8 +91,8 @@ def told(tool, repository, **fields):
     return "\n".join([*lines, *(f"{name} = {json.dumps(value)}" for name, value in fields.items())])
 
 
-def read(settings, **recorded):
-    files = {"/agent/backups.toml": settings, **recorded.pop("files", {})}
+def read(toml, **recorded):
+    files = {"/agent/backups.toml": toml, **recorded.pop("files", {})}
     host = RecordedHost(files=files, environment=HOME, **recorded)
     document = backups.collect(host)
     return {each.name: each for each in document.repositories}, document, host
@@ -118,8 +120,8 @@ def test_lvm_a_snapshot_that_filled_up_is_lost():
 
 
 def test_proxmox_each_machine_is_a_backup_of_its_own():
-    settings = told("proxmox", "backup@pbs!agent@pbs.example:store", password_file="/etc/forestall/pbs")
-    found, _, host = read(settings, outputs={"proxmox-backup-client snapshots": PROXMOX})
+    owner = told("proxmox", "backup@pbs!agent@pbs.example:store", password_file="/etc/forestall/pbs")
+    found, _, host = read(owner, outputs={"proxmox-backup-client snapshots": PROXMOX})
     assert list(found) == ["nightly-vm/101", "nightly-host/db-01"]
     machine, database = found.values()
     assert (machine.protects, machine.snapshots, machine.encrypted) == (("vm:101",), 2, True)
@@ -187,8 +189,8 @@ def test_a_share_is_another_machines_and_a_medium_mounted_read_only_is_out_of_re
         "s3:https://s3.example/b": (True, None, None),
     }.items():
         files = {f"{where}/config": "", "/proc/self/mountinfo": mounts, "/proc/sys/kernel/hostname": "web-01\n"}
-        settings = told("restic", where, password_file="/p")
-        one = read(settings, files=files, outputs={"restic --repo": snapshots})[0]["nightly"]
+        owner = told("restic", where, password_file="/p")
+        one = read(owner, files=files, outputs={"restic --repo": snapshots})[0]["nightly"]
         assert (one.remote, one.writable, one.immutable) == expected, where
         assert one.immutable_detail
         assert (one.protects, one.hosts) == (("/srv",), ())
@@ -217,18 +219,18 @@ def test_when_a_backup_was_due_and_will_be(schedule, last, following):
 def test_a_log_without_years_takes_that_of_its_file():
     log = {"file": "/var/log/b.log", "time": "^(\\w{3} +\\d+ [0-9:]{8})", "time_format": "%b %d %H:%M:%S", "ok": "done"}
     rules = "".join(f"{name} = {json.dumps(value)}\n" for name, value in log.items())
-    settings = f"[[backup]]\nname = 'nightly'\ntool = 'declared'\n[backup.log]\n{rules}"
+    owner = f"[[backup]]\nname = 'nightly'\ntool = 'declared'\n[backup.log]\n{rules}"
     for line, year in {"Nov  1 02:00:00 done": 2026, "Dec 31 02:00:00 done": 2025}.items():
-        one = read(settings, files={"/var/log/b.log": line})[0]["nightly"]
+        one = read(owner, files={"/var/log/b.log": line})[0]["nightly"]
         assert (one.last_success_at.year, one.last_run_ok) == (year, True)
-    odd = read(settings, files={"/var/log/b.log": "Feb 30 02:00:00 done"})[0]["nightly"]
+    odd = read(owner, files={"/var/log/b.log": "Feb 30 02:00:00 done"})[0]["nightly"]
     assert "its log cannot be read" in odd.unknown_why
 
 
 def test_a_repository_elsewhere_is_opened_once_an_hour_and_after_a_run():
     snapshots = '[{"time":"2026-11-23T02:00:05Z","id":"b","paths":["/srv"],"hostname":"web-01"}]'
-    settings = told("restic", "s3:https://s3.example/b", password_file="/p")
-    _, first, host = read(settings, outputs={"restic --repo": snapshots})
+    owner = told("restic", "s3:https://s3.example/b", password_file="/p")
+    _, first, host = read(owner, outputs={"restic --repo": snapshots})
     opened = len(host.ran)
     assert (backups.collect(host).repositories, len(host.ran)) == (first.repositories, opened)
     host.files["/agent/backup-runs.json"] = b"{}"
@@ -244,6 +246,24 @@ def test_a_schedule_that_cannot_be_is_a_gap():
     for schedule in ("daily", "61 * * * *", "0 0 31 2 *", "0 x * * *"):
         _, document, _ = read(told("tar", "/backup", schedule=schedule), files={"/backup/a.tar": "x" * 1024})
         assert [gap.what for gap in document.gaps] == ["next run of backup nightly"], schedule
+
+
+BEGINNINGS = (b"", b"PGDMP\x01\x0e\x00\x04\x08\x01", b"PGDMP\x01\x10\x00\x04\x08\x01", b"-- MariaDB dump\n", b"\x1f\x8b\x08\x00", b"BZh9", b"\xfd7zXZ\x00",
+              b"-- PostgreSQL database dump\n-- \n")  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(BEGINNINGS),
+    st.binary(max_size=1500),
+    st.sampled_from(["a.tar", "a.tar.gz", "a.sql", "a.sql.bz2", "a.dump", "a.txz"]),
+)
+def test_no_bytes_break_the_readers_of_files(beginning, data, name):
+    for tool in ("tar", "pg_dump", "mariadb_dump"):
+        one = read(told(tool, "/b", pattern="*"), files={f"/b/{name}": beginning + data})[0]["nightly"]
+        assert one.snapshots == 1
+    manifest = {"/b/x/backup_manifest": beginning + data, "/b/x/PG_VERSION": "16"}
+    assert read(told("pg_basebackup", "/b"), files=manifest)[0]["nightly"].last_run_ok is False
 
 
 # --- captures ---------------------------------------------------------------------------------------------------
