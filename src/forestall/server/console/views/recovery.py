@@ -94,7 +94,15 @@ def recovery(request: PageRequest) -> HttpResponse:
         "table": _systems_table(shown[stretch], now, pages, get, any_at_all=bool(every), may=may),
         "csv": f"/recovery/systems.csv{parts.address(get, page=None)}",
     }
-    return render_page(request, "recovery", context, section="recovery", title="Recovery", data_at=_told_at(every))
+    return render_page(
+        request,
+        "recovery",
+        context,
+        section="recovery",
+        title="Recovery",
+        data_at=_told_at(every),
+        live=bool(every),  # of nothing there is no age
+    )
 
 
 @page(permission=Permission.DEVICE_VIEW)
