@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -497,18 +498,19 @@ def test_what_cannot_be_asked_for(shop):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_a_store_whose_rights_are_lost_fails_the_proof(shop, tmp_path):
+def test_a_store_whose_rights_are_lost_fails_the_proof(request):
     """As a user who may not look into it; root may look into everything."""
     import pwd
 
-    world = shop("rsync", healthy_rsync)
+    folder = Path(tempfile.mkdtemp())  # pytest's own folder is closed to others
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    folder.chmod(0o711)
+    world = World(folder / "shop", "rsync", random.Random(7), Live(folder / "live"))
+    healthy_rsync(world)
     nobody = pwd.getpwnam("nobody")
     for path in (world.home, *world.home.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     world.store.chmod(0o700)
-    for parent in (world.folder, *world.folder.parents):
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
