@@ -28,15 +28,15 @@ class Column(StrEnum):
     ACCESS = "access"
 
     @property
-    def title(self) -> str:
-        return _TITLES[self][0]
+    def heading(self) -> str:
+        return _HEADINGS[self][0]
 
     @property
     def question(self) -> str:
-        return _TITLES[self][1]
+        return _HEADINGS[self][1]
 
 
-_TITLES: Mapping[Column, tuple[str, str]] = {
+_HEADINGS: Mapping[Column, tuple[str, str]] = {
     Column.AGENT: ("Agent", "Does an agent run there, approved, and has it checked in?"),
     Column.MONITORING: ("Monitoring", "Is it judged, and by fresh facts?"),
     Column.PATCHING: ("Patching", "Does a policy install updates, and is what is demanded in?"),

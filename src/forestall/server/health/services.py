@@ -258,7 +258,7 @@ def summary_of(found: ClientHealth, *, counts: dict[str, int], gaps: Sequence[Ga
         if gaps
         else "Nothing is left uncovered."
     )
-    lines += [f"{gap.subject.name}: {gap.column.title.lower()}: {gap.cell.why}" for gap in gaps[:WORST_TOLD]]
+    lines += [f"{gap.subject.name}: {gap.column.heading.lower()}: {gap.cell.why}" for gap in gaps[:WORST_TOLD]]
     return lines
 
 

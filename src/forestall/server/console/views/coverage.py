@@ -63,7 +63,7 @@ def coverage(request: PageRequest) -> HttpResponse:
             '<a class="button" href="/coverage/exceptions/">Exceptions</a><a class="button" href="/health/">Health</a>'
         ),
         "sentence": _in_words(everything, found),
-        "columns": [(column.title, column.question) for column in Column],
+        "columns": [(column.heading, column.question) for column in Column],
         "lines": _lines(lines[stretch]),
         "width": len(Column) + 2,
         "pages": pages,
@@ -92,7 +92,7 @@ def coverage(request: PageRequest) -> HttpResponse:
                 parts.choice(
                     "column",
                     "Gap in",
-                    [("", "Any column"), *((column.value, column.title) for column in Column)],
+                    [("", "Any column"), *((column.value, column.heading) for column in Column)],
                     get.get("column", ""),
                 ),
             ],
@@ -128,7 +128,7 @@ def coverage_gaps(request: PageRequest) -> HttpResponse:
             [
                 parts.choice("risk", "Risk", [("", "Any risk"), *((each.value, each.value) for each in Risk)], risk),
                 parts.choice(
-                    "column", "Column", [("", "Any column"), *((each.value, each.title) for each in Column)], column
+                    "column", "Column", [("", "Any column"), *((each.value, each.heading) for each in Column)], column
                 ),
             ],
             keep=[("client", str(client))] if client else [],
@@ -194,7 +194,7 @@ def _in_words(lines: Sequence[Line], found: Sequence[Gap]) -> parts.Html:
         "{} of {} have none.",
         words.plural(len(found), "gap"),
         f"{grave:,}",
-        most[0].title.lower(),
+        most[0].heading.lower(),
         f"{most[1]:,}",
         f"{whole:,}",
         words.plural(len(lines), "row"),
@@ -231,7 +231,7 @@ def _lines(lines: Sequence[Line]) -> list[Shown]:
 
 
 def _cell(column: Column, cell: Cell) -> str:
-    title = escape(f"{column.title}: {cell.why}")
+    title = escape(f"{column.heading}: {cell.why}")
     if cell.status is None:
         return f'<td><span class="none" title="{title}">n/a</span></td>'
     status = cell.status.value
@@ -276,7 +276,7 @@ def _gaps_table(found: Sequence[Gap], now: datetime, *, may: bool, pages: parts.
                         '<a href="{}" title="{}">{}</a>',
                         gap.cell.href,
                         gap.cell.fix or "Open",
-                        parts.status(gap.cell.status or Status.UNKNOWN, gap.column.title),
+                        parts.status(gap.cell.status or Status.UNKNOWN, gap.column.heading),
                     ),
                     gap.cell.why,
                     parts.moment(gap.cell.at, now, never="never"),
@@ -324,7 +324,7 @@ def coverage_exceptions(request: PageRequest) -> HttpResponse:
         "may": may,
         "places": _places(scope, get.get("place", "")) if may else [],
         "place": get.get("place", ""),
-        "columns": [(one.value, one.title) for one in Column],
+        "columns": [(one.value, one.heading) for one in Column],
         "column": get.get("column", ""),
         "until": (now + timedelta(days=90)).date().isoformat(),
         "soonest": (now + timedelta(days=1)).date().isoformat(),
@@ -357,7 +357,7 @@ def _exceptions_table(shown: Sequence[CoverageException], now: datetime, pages: 
                 key=f"exception-{one.pk}",
                 cells=[
                     parts.text(services.where_of(one), one.client.name),
-                    Column(one.column).title,
+                    Column(one.column).heading,
                     parts.text(parts.moment(one.ended_at, now), f"ended by {one.ended_by}")
                     if one.ended_at is not None
                     else parts.text(
