@@ -489,7 +489,7 @@ def _account_row(
             else parts.tag("no administrator"),
             format_html("{}{}", parts.joined(links, separator=", "), more),
             f"{sum(one.account.ssh_keys or 0 for one in found):,}",
-            parts.moment(last, now),
+            parts.moment(last, now, "none known"),
         ],
     )
 
@@ -655,7 +655,7 @@ def _items_table(
                     _decision(one, now),
                     _rights(one),
                     _opens_by(one),
-                    parts.moment(_time(one.facts.get("last_login")), now),
+                    parts.moment(_time(one.facts.get("last_login")), now, "none known"),
                     _why(one),
                 ],
             )
@@ -718,7 +718,13 @@ def _opens_by(one: ReviewItem) -> parts.Html:
     keys = facts.get("keys") or []
     if facts.get("disabled"):
         return parts.text("ended", facts.get("expires_at", ""))
-    return parts.text(" and ".join(said) or "nothing", keys[0][:60] if keys else "")
+    named = [" ".join(key.split()[3:]) or _short(key) for key in keys[:3]]
+    return parts.text(" and ".join(said) or "nothing", ", ".join(named)[:80])
+
+
+def _short(key: str) -> str:
+    """A key without a name by the beginning of its fingerprint."""
+    return next((word[:16] + "…" for word in key.split() if word.startswith("SHA256:")), key[:20])
 
 
 def _why(one: ReviewItem) -> parts.Html:
