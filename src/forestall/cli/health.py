@@ -15,6 +15,8 @@ from forestall.cli.show import STATUS, ago, as_json_option, console, print_json,
 
 RISK_STYLE = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
 GAPS_SHOWN = 40
+SHORT = {"monitoring": "checks", "patching": "patches", "recovery": "restore", "antivirus": "virus"}
+"""Column → its heading where eight of them have to fit."""
 
 
 @click.group(invoke_without_command=True)
@@ -33,10 +35,10 @@ def coverage(context: click.Context, *, client: str | None, as_json: bool) -> in
     if not found:
         console().print('[dim]Nothing to cover yet. Enrol a device: forestall enrol --site "Main site"[/dim]')
         return 0
-    titles = [str(cell["column"]) for cell in found[0]["cells"]]
+    titles = [SHORT.get(cell["column"], str(cell["column"])) for cell in found[0]["cells"]]
     print_table(
-        ("What", "Client", *(title.capitalize() for title in titles)),
-        [(_name(line), line["client"]["name"], *(_mark(cell) for cell in line["cells"])) for line in found],
+        ("What", *(title.capitalize() for title in titles), "Client"),
+        [(_name(line), *(_mark(cell) for cell in line["cells"]), line["client"]["name"]) for line in found],
         empty="",
     )
     number = sum(line["gaps"] for line in found)
