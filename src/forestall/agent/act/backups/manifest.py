@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ FOLDER_NAME = "backup-manifests"
 KEPT = 30
 """Manifests of one backup."""
 MOST_FILES = 2_000_000
+MOST_SECONDS = 1800.0
+"""Of reading files anew; a quarter of the time that the backup has, when that is shorter."""
 _CACHE_MARK = "CACHEDIR.TAG"
 SLACK = timedelta(minutes=5)
 """By which clocks may differ between this machine and what stamps the snapshot."""
@@ -55,8 +58,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take(backup: BackupSetting, ctx: Context, *, known: dict[str, Noted]) -> dict[str, Noted]:
-    """The files that the backup protects, as they are now. ActionFailed ``timed_out``."""
+    """The files that the backup protects, as they are now. ActionFailed ``timed_out``.
+
+    What cannot be hashed in the time for that is left for the next run: the backup itself must not wait for long.
+    """
     found: dict[str, Noted] = {}
+    until = time.monotonic() + min(MOST_SECONDS, ctx.seconds_left / 4)
     for path, status in protected_files(backup.paths, backup.exclude):
         ctx.require_time()
         if not path.isprintable() and "\ufffd" in path.encode(errors="surrogateescape").decode(errors="replace"):
@@ -64,6 +71,8 @@ def take(backup: BackupSetting, ctx: Context, *, known: dict[str, Noted]) -> dic
         before = known.get(path)
         if before is not None and same(before, status):
             found[path] = before
+            continue
+        if time.monotonic() > until:
             continue
         try:
             digest = file_digest(Path(path))

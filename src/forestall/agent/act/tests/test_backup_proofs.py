@@ -227,6 +227,19 @@ def test_files_that_did_not_change_are_not_read_again(shop, monkeypatch):
     assert [path.name for path in read] == ["new.txt"]
 
 
+def test_what_cannot_be_hashed_in_time_is_left_for_the_next_run(shop, monkeypatch):
+    world = shop("rsync", healthy_rsync)
+    (world.source / "new.txt").write_text("new")
+    monkeypatch.setattr(manifest, "MOST_SECONDS", -1.0)
+    world.back_up()
+    noted = manifest.newest(world.home, "nightly").files
+    assert len(noted) > 5  # as the last run had noted them
+    assert str(world.source / "new.txt") not in noted
+    monkeypatch.undo()
+    world.back_up()
+    assert str(world.source / "new.txt") in manifest.newest(world.home, "nightly").files
+
+
 def test_old_manifests_go_and_a_damaged_one_vouches_for_nothing(shop, monkeypatch):
     world = shop("rsync", healthy_rsync)
     monkeypatch.setattr(manifest, "KEPT", 2)
