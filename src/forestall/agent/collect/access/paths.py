@@ -1,14 +1,16 @@
-"""Paths that more people can change or use than should: one bounded walk with find(1)."""
+"""Paths that more people can change or use than should: two bounded walks with find(1)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+from forestall.agent.collect.host import HostError
 from forestall.agent.collect.notes import Notes, complaint
 from forestall.wire.facts import OpenPath
 
-MOST_SECONDS = 60.0
+MOST_SECONDS = 20.0
+"""Of each of the two walks: of a machine that takes longer, the walk is a gap."""
 MOST_PATHS = 400
 """Of one kind: more of them is a finding as it is, and would be a document nobody reads."""
 _REAL = frozenset(
@@ -18,12 +20,20 @@ _REAL = frozenset(
 _PRUNED = (
     "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/snap", "/var/lib/docker", "/var/lib/containers",  # noqa: S108
     "/var/lib/containerd", "/var/lib/lxc", "/var/lib/lxd", "/var/lib/machines", "/var/lib/kubelet", "/var/lib/snapd",
+    "/var/cache", "/var/lib/dpkg", "/usr/share", "/usr/src", "/usr/include", "/usr/lib/modules", "/usr/lib/firmware",
+    "/lib/modules", "/boot", "/nix/store",
 )  # fmt: skip
-"""Not walked: what is no disk, folders open to all by intention (sticky), and other systems' files."""
+"""Not walked: what is no disk, folders open to all by intention (sticky), other systems' files, and large trees of a
+package manager's own."""
+_PRUNED_NAMES = ("node_modules", "site-packages", "dist-packages", ".git", ".cache", "__pycache__", "python3*", "jvm")
+"""Nor folders of these names: thousands of files that no system program starts from."""
+_FILE_FOLDERS = (
+    "/etc", "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/games", "/usr/local", "/usr/libexec", "/usr/lib", "/lib",
+    "/opt", "/srv", "/root",
+)  # fmt: skip
+"""Where each file is looked at, some folders deep: settings, programs, their helpers. A link is not followed."""
+_FILE_DEPTH = 4
 _FORMAT = r"%y %m %U %u %p\0"
-_KINDS: tuple[tuple[str, str], ...] = (
-    ("world_writable", "-perm -0002"), ("setuid", "-perm -4000"), ("setgid", "-perm -2000"),
-)  # fmt: skip
 
 
 def roots(mounts: str) -> list[str]:
@@ -38,14 +48,26 @@ def roots(mounts: str) -> list[str]:
     return sorted(found)
 
 
-def find_command(starts: Iterable[str]) -> list[str]:
-    """What is run: links are not followed, other file systems not entered, sticky folders passed over."""
-    pruned = [word for path in _PRUNED for word in ("-o", "-path", path)][1:]
+def _pruned() -> list[str]:
+    words = [word for path in _PRUNED for word in ("-o", "-path", path)]
+    words += [word for name in _PRUNED_NAMES for word in ("-o", "-name", name)]
+    return ["(", *words[1:], ")", "-prune", "-o"]
+
+
+def find_folders(starts: Iterable[str]) -> list[str]:
+    """The walk over folders everywhere: only they are looked at, files are passed by without a look."""
     return [
-        "nice", "-n", "19", "find", "-P", *starts, "-xdev", "(", *pruned, ")", "-prune", "-o",
-        "(", "-type", "f", "(", "-perm", "/6000", "-o", "-perm", "-0002", ")", "-o",
-        "-type", "d", "-perm", "-0002", "!", "-perm", "-1000", "-o", "(", "-nouser", "-o", "-nogroup", ")", ")",
-        "-printf", _FORMAT,
+        "nice", "-n", "19", "find", "-P", *starts, "-xdev", *_pruned(),
+        "-type", "d", "(", "-perm", "-0002", "!", "-perm", "-1000", "-o", "-nouser", ")", "-printf", _FORMAT,
+    ]  # fmt: skip
+
+
+def find_files(starts: Iterable[str]) -> list[str]:
+    """The walk over files where programs and settings lie. Libraries of a system's own folder are passed over."""
+    return [
+        "nice", "-n", "19", "find", "-P", *starts, "-xdev", "-maxdepth", str(_FILE_DEPTH),
+        "(", "-name", "*-linux-gnu*", "-o", "-name", "*.so*", ")", "-prune", "-o", *_pruned(),
+        "-type", "f", "(", "-perm", "/6000", "-o", "-perm", "-0002", "-o", "-nouser", ")", "-printf", _FORMAT,
     ]  # fmt: skip
 
 
@@ -75,21 +97,42 @@ def collect_open_paths(notes: Notes) -> tuple[OpenPath, ...]:
     if notes.host.find_program("find") is None:
         notes.gap(what, "find is not installed")
         return ()
-    command = find_command(roots(notes.value("/proc/self/mounts")))
-    result = notes.run(command, what=what, source="find / -xdev -perm …", timeout=MOST_SECONDS)
-    if result is None:
-        return ()
-    if not notes.host.is_root:
-        notes.gap(f"{what} in other people's folders", "needs root")
-    elif result.exit_code != 0 and not result.stdout:
-        notes.gap(what, complaint(result))
-        return ()
+    places = [path for path in _FILE_FOLDERS if _is_folder(notes, path)]
+    walks = (
+        ("find / -xdev -type d -perm -0002", find_folders(roots(notes.value("/proc/self/mounts")))),
+        ("find /etc /usr/bin /usr/lib … -type f -perm /6000 -o -perm -0002", find_files(places)),
+    )
+    found: dict[str, OpenPath] = {}
+    for source, command in walks:
+        result = notes.run(command, what=what, source=source, timeout=MOST_SECONDS)
+        if result is None:
+            continue
+        if not notes.host.is_root:
+            notes.gap(f"{what} in other people's folders", "needs root")
+        elif result.exit_code != 0 and not result.stdout:
+            notes.gap(what, complaint(result))
+            continue
+        found.update({one.path: one for one in parse_found(result.stdout)})
     kept: list[OpenPath] = []
     for kind in ("world_writable", "setuid", "setgid", "unowned"):
-        of_kind = sorted((one for one in parse_found(result.stdout) if one.kind == kind), key=lambda one: one.path)
+        of_kind = sorted((one for one in found.values() if one.kind == kind), key=lambda one: one.path)
         if len(of_kind) > MOST_PATHS:
-            notes.gap(
-                f"{len(of_kind) - MOST_PATHS} more paths ({kind.replace('_', ' ')})", f"at most {MOST_PATHS} are told"
-            )
+            more = f"{len(of_kind) - MOST_PATHS} more paths ({kind.replace('_', ' ')})"
+            notes.gap(more, f"at most {MOST_PATHS} are told")
         kept += of_kind[:MOST_PATHS]
     return tuple(kept)
+
+
+def _is_folder(notes: Notes, path: str) -> bool:
+    """Whether it is a folder and no link to one: /bin is /usr/bin on most systems, and is walked once."""
+    try:
+        return notes.host.status(path).is_dir and not _is_link(notes, path)
+    except HostError:
+        return False
+
+
+def _is_link(notes: Notes, path: str) -> bool:
+    try:
+        return bool(notes.host.read_link(path))
+    except HostError:
+        return False
