@@ -448,6 +448,7 @@ def items_decide(
 
 def items_keep_unchanged(*, review: AccessReview, reason: str = "", scope: Scope, now: datetime) -> list[ReviewItem]:
     """Keep every account that is undecided and has the same rights as when it was last kept at a sign-off."""
+    scope.require(Permission.ACCESS_REVIEW, on=review)
     rows = ReviewItem.objects.visible_to(scope).filter(review=review, decision="", unchanged=True, gone_at=None)
     wanted = list(rows.values_list("pk", flat=True))
     if not wanted:
@@ -463,6 +464,7 @@ def item_prepare(
     *, item: ReviewItem, runbook: str, parameters: Mapping[str, str], scope: Scope, now: datetime
 ) -> ReviewItem:
     """Prepare a run that does what was decided of an account; an operator still has to sign it."""
+    scope.require(Permission.ACCESS_REVIEW, on=item)
     if runbook not in ("lock-account", "remove-ssh-key", "expire-password"):
         raise AccessError(f"runbook: {runbook!r} is not lock-account, remove-ssh-key or expire-password")
     rows = ReviewItem.objects.visible_to(scope).select_for_update(of=("self",))

@@ -432,6 +432,7 @@ def access_review_end(request: ApiRequest, access_review_id: int, body: ReviewEn
 )
 def access_review_assign(request: ApiRequest, access_review_id: int, body: ReviewAssignIn) -> dict[str, Any]:
     review = queries.reviews(scope=request.scope).get(pk=access_review_id)
+    request.scope.require(Permission.ACCESS_REVIEW, on=review)
     person = _reviewer(body.assigned_to, request.scope)
     services.review_assign(review=review, assigned_to=person, scope=request.scope, now=current_time())
     return _shown(access_review_id, request.scope)
