@@ -77,13 +77,13 @@ class Overlap:
     agree: tuple[tuple[str, str], ...]
     """Control and test of the tool: both find fault."""
     only_here: tuple[str, ...]
-    """Controls that fail and whose tests in the tool found nothing wrong (or did not run)."""
+    """Controls that fail and whose tests in the tool ran and found nothing wrong."""
     only_there: tuple[tuple[str, str], ...]
     """Control that passes (or has no application), and test that finds fault all the same."""
     no_counterpart: tuple[str, ...]
     """Tests that found fault and that no control looks at."""
     not_known_there: tuple[str, ...]
-    """Controls that fail and that no test of the tool looks at."""
+    """Controls that fail and that no test of the tool looked at."""
 
 
 def overlap(
@@ -91,6 +91,7 @@ def overlap(
 ) -> Overlap:
     """Compare what another tool found with the controls' results."""
     bad = {_short(tool, one["id"]) for one in findings if one["result"] in BAD}
+    ran = {_short(tool, one["id"]) for one in findings if one["result"] in {*BAD, "pass"}}
     agree: list[tuple[str, str]] = []
     only_here: list[str] = []
     only_there: list[tuple[str, str]] = []
@@ -104,7 +105,7 @@ def overlap(
         covered.update(hits)
         if one.outcome is Outcome.FAIL and hits:
             agree.append((one.control, hits[0]))
-        elif one.outcome is Outcome.FAIL and tests:
+        elif one.outcome is Outcome.FAIL and ran.intersection(tests):
             only_here.append(one.control)
         elif one.outcome is Outcome.FAIL:
             not_known.append(one.control)
