@@ -11,6 +11,7 @@ from forestall.server.alerts.services import alerts_tick, notifications_send
 from forestall.server.api.once import answers_forget
 from forestall.server.backup.schedule import backup_tick
 from forestall.server.checks.services import checks_judge_due
+from forestall.server.configuration.services import deviations_expire
 from forestall.server.evidence.services import checkpoints_sign
 from forestall.server.health.services import health_tick
 from forestall.server.home import Home
@@ -74,6 +75,7 @@ SCHEDULE: tuple[Line, ...] = (
     Line("follow protected systems", 300, lambda c, now: recovery_tick(now=now)),
     Line("begin access reviews and remind of them", 300, lambda c, now: reviews_tick(now=now)),
     Line("run the health of clients whose morning has come", 60, lambda c, now: health_tick(now=now)),
+    Line("count again where deviations ended", 300, lambda c, now: deviations_expire(now=now)),
     Line("expire jobs", 30, lambda c, now: jobs_expire(now=now)),
     Line("tell other programs", 1, lambda c, now: deliveries_send(now=now)),
     Line("forget what was told and answered long ago", 3600, forget),

@@ -47,8 +47,8 @@ def run(args: Mapping[str, ParameterValue], host: Host, ctx: Context) -> StepRes
     if ctx.dry_run:
         return StepResult(action=NAME, ok=True, summary=f"would take rights from {count}", output=output)
     owner = 0 if os.geteuid() == 0 else None
-    for path, _, wanted in found:
-        ctx.changes.file_mode(path, wanted, uid=owner)
+    for name, _, wanted in found:
+        ctx.changes.file_mode(name, wanted, uid=owner)
     return StepResult(
         action=NAME, ok=True, summary=f"took rights from {count}", output=output, changed={"files": len(found)}
     )
