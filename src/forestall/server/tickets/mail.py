@@ -94,7 +94,9 @@ def tell_of_planned_work(
     )
 
 
-def tell_of_health(*, person: Person, site: Site, subject: str, text: str, path: str, now: datetime) -> list[ClientMail]:
+def tell_of_health(
+    *, person: Person, site: Site, subject: str, text: str, path: str, now: datetime
+) -> list[ClientMail]:
     """Tell who owns a client's tickets how its systems stood this morning."""
     return _write(
         [person],
