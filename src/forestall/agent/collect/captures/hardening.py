@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from forestall.agent.collect.assessments import AssessmentError, newest, parse_lynis, parse_xccdf
-from forestall.agent.collect.captures.capture import Capture, CapturedFile, CaptureError, Parsed, Reading, Unread, read_each
+from forestall.agent.collect.captures.capture import (
+    Capture,
+    CapturedFile,
+    CaptureError,
+    Parsed,
+    Reading,
+    Unread,
+    read_each,
+)
 from forestall.agent.collect.hardening import KERNEL, parse_sysctl
 from forestall.agent.collect.sshd import parse_sshd_t
 from forestall.wire.facts import Assessment, Assessments, Hardening, HardeningSetting, Sshd
