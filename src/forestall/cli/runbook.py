@@ -78,7 +78,8 @@ def new(*, slug: str, file: Path | None) -> int:
     if file is not None:
         body |= {"text": _text(file), "note": f"from {file.name}"}
     made = Api.connect().post(DRAFTS, body)
-    console().print(Text(f"● Begun: the draft of {slug}. Change it: forestall runbook edit {slug}", style="green"))
+    console().print(Text(f"● Begun: the draft of {slug}. Change it, and sign it once nothing is wrong:", style="green"))
+    click.echo(f"  forestall runbook edit {slug}\n  forestall runbook sign {slug}")
     return _say_problems(made["newest"]["problems"])
 
 

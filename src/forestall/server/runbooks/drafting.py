@@ -14,13 +14,18 @@ from dataclasses import dataclass
 import msgspec
 
 from forestall.trust.authorise import Refused, require_sound_runbook, require_value
-from forestall.trust.statements import Parameter, RiskClass, Runbook, Step, UndoStep
+from forestall.trust.statements import Parameter, ParameterValue, RiskClass, Runbook, Step, UndoStep
 from forestall.trust.words import ACTION_WORDS
 
 MAX_TEXT = 262_144
 """Most characters of a draft."""
 DESTRUCTIVE = frozenset({"script.run"})
 """Actions whose runbooks two operators sign."""
+INTEGERS = frozenset(
+    {"older_than_days", "older_than_hours", "least_free_mb", "warn_minutes", "most_mb", "rate_kb", "sample"}
+)
+BOOLEANS = frozenset({"allow_listening", "disable", "enable"})
+"""Arguments of actions that are no text, by name; ``test_drafts`` holds them against the agent's."""
 _PATH = re.compile(r" - at `(\$.*)`$")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
@@ -135,7 +140,16 @@ def _act_problems(
             problems.append(
                 Problem(f"{path}.arguments.{name}", f"{value!r} stands for a parameter that the runbook does not have")
             )
+            continue
+        kind = "integer" if name in INTEGERS else "boolean" if name in BOOLEANS else "text"
+        given = _kind_of(value) if found is None else parameters[found.group(1)].kind
+        if name in wanted and (given if given in ("integer", "boolean") else "text") != kind:
+            problems.append(Problem(f"{path}.arguments.{name}", f"{value!r} is {given}, {act.action} takes {kind}"))
     return problems
+
+
+def _kind_of(value: ParameterValue) -> str:
+    return "boolean" if isinstance(value, bool) else "integer" if isinstance(value, int) else "text"
 
 
 def _listed(names: set[str]) -> str:

@@ -354,7 +354,8 @@ def job_sentence(found: Job, now: datetime) -> parts.Html:
     if found.state == JobState.AWAITING_SIGNATURE:
         return "Prepared, and waiting for an operator's signature. Nothing has been sent to the device."
     if found.state == JobState.AWAITING_APPROVAL:
-        return format_html("Stopped before a step that an operator has to approve. {}", found.result_detail)
+        asked = found.result_steps[-1]["summary"] if found.result_steps else "an approval"
+        return format_html("It did its first steps and {}", asked)
     if found.state == JobState.CONTINUED:
         return "It stopped for an approval, an operator gave it, and it went on."
     if found.state == JobState.QUEUED:

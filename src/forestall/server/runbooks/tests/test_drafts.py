@@ -64,6 +64,10 @@ def test_every_built_in_runbook_is_a_sound_draft():
          "$.steps[0].arguments: 'service' is missing: service.restart takes service"),
         (text(steps=[step(arguments={"service": "x", "force": True})]),
          "$.steps[0].arguments.force: service.restart does not take it; it takes service"),
+        (text(steps=[step(arguments={"service": 5})]),
+         "$.steps[0].arguments.service: 5 is integer, service.restart takes text"),
+        (text(parameters=[{"name": "service", "kind": "boolean", "description": ""}]),
+         "$.steps[0].arguments.service: '{service}' is boolean, service.restart takes text"),
         (text(steps=[step(undo={"action": "x.y", "arguments": {}})]),
          "$.steps[0].undo.action: no action is called 'x.y'"),
         (text(steps=[step(timeout_seconds=0)]), "$.steps[0]: step 'service.restart' has a timeout of 0 s"),
@@ -96,6 +100,13 @@ def test_what_needs_two_operators_is_what_the_agent_says():
     assert {name for name, action in ACTIONS.items() if action.RISK is RiskClass.DESTRUCTIVE} == set(
         drafting.DESTRUCTIVE
     )
+
+
+def test_kinds_of_arguments_are_what_the_agent_says():
+    for name, action in ACTIONS.items():
+        for argument, kind in action.ARGUMENTS.items():
+            wanted = int if argument in drafting.INTEGERS else bool if argument in drafting.BOOLEANS else str
+            assert kind is wanted, (name, argument)
 
 
 def test_a_draft_from_the_signed_version_to_the_next_signed_one(office):
