@@ -44,7 +44,7 @@ def collect(host: Host, before: Mapping[str, Mapping[str, Any]] | None = None) -
         notes.gap("the plugins", str(error))
         return Plugins(sources=notes.sources, gaps=notes.gaps)
     if path is None:
-        return Plugins()
+        return Plugins(sources=("plugins.toml: none on this device",))
     notes.used(path)
     last = {name: msgspec.convert(dict(run), PluginRun) for name, run in (before or MEMORY.runs).items()}
     ran: dict[str, PluginRun] = {}

@@ -11,7 +11,8 @@ _ASSIGNMENT = re.compile(
 )
 _FLAG = re.compile(r"(?i)(--?(?:pass(?:word|wd|phrase)?|secret|token|api-?key)[ =])(\"[^\"]*\"|'[^']*'|\S+)")
 _SHORT_PASSWORD = re.compile(r"(\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump|sshpass)\b[^|;&]*?\s-p)(\S+)")
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+# Begins only where a word begins: else a long word without an address would be tried from each of its letters.
+_ADDRESS = re.compile(r"((?<![a-z0-9+.-])[a-z0-9+.-]+://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
