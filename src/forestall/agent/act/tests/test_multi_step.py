@@ -11,12 +11,16 @@ import pytest
 
 from forestall.agent.act import suspended
 from forestall.agent.act.execute import LEAST_RISK
+from forestall.agent.act.policy import parse_policy, policy_words
 from forestall.agent.act.suspended import SUSPENDED_FILE, read_suspended
 from forestall.agent.act.tests.test_changes import service
+from forestall.trust.proofs import RestoreProof
 from forestall.trust.statements import (
     Continuation,
     Parameter,
+    RiskClass,
     Step,
+    StepResult,
     UndoStep,
     When,
     result_digest,
@@ -235,7 +239,6 @@ def settings(machine) -> Path:
 def change_a_file(machine, monkeypatch):
     """An action that changes a setting through the journal, as those of this agent do."""
     from forestall.agent.act.actions import ACTIONS
-    from forestall.trust.statements import RiskClass, StepResult
 
     class Change:
         NAME, RISK, DRY_RUN, ARGUMENTS = "test.change", RiskClass.CHANGE, False, {"path": str}
@@ -370,3 +373,32 @@ def test_a_job_whose_id_is_no_name_for_a_folder_is_kept_under_its_digest(machine
     assert result.outcome == "succeeded"
     assert result.steps[0].changed["undoable"] == 1
     assert all(len(found.name) == 64 for found in (machine.folder / "changes").iterdir())
+
+
+def test_what_a_proof_says_is_cleaned_like_everything_else(machine, monkeypatch):
+    from forestall.agent.act.actions import ACTIONS
+
+    proof = RestoreProof(
+        backup="documents", tool="restic", level="whole", ok=False, snapshot="a", snapshot_at=None,
+        started_at=machine.now, seconds=1.0, files=1, compared=1, bytes=1,
+        detail="opened with hunter2-secret\x1b[31m", differences=("/a: hunter2-secret",),
+    )  # fmt: skip
+
+    class Prove:
+        NAME, RISK, DRY_RUN, ARGUMENTS = "test.prove", RiskClass.CHANGE, False, {}
+
+        @staticmethod
+        def run(args, host, ctx):
+            ctx.secrets.add("hunter2-secret")
+            return StepResult(action="test.prove", ok=True, summary="proved", proof=proof)
+
+    monkeypatch.setitem(ACTIONS, "test.prove", Prove)
+    monkeypatch.setitem(LEAST_RISK, "test.prove", RiskClass.CHANGE)
+    shown = machine.run(Step(action="test.prove")).steps[0].proof
+    assert "hunter2" not in shown.detail + shown.differences[0]
+    assert "\x1b" not in shown.detail
+
+
+def test_a_policy_says_when_the_machine_may_reboot():
+    words = policy_words(parse_policy('reboot_hours = ["22:00-05:00"]'))
+    assert words[0] == "Reboots only, on this device's clock:"
