@@ -26,7 +26,7 @@ def _sshd(files: Sequence[CapturedFile]) -> Parsed:
         reading = Reading(file)
         for line in reading:
             word = line.text.strip().split(" ")[0]
-            if word.isalpha() and word == word.lower():
+            if word.isalnum() and word[0].isalpha() and word == word.lower():
                 reading.take(line)
         found = parse_sshd_t("\n".join(line.text for line in reading.lines))
         if not {"port", "permitrootlogin", "passwordauthentication"} <= found.keys():
