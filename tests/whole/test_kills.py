@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import random
 import signal
@@ -18,6 +19,8 @@ from installation import Installation, eventually
 
 from forestall.cli.errors import CommandError
 from forestall.server.intake.tests.client import Client, RefusedError
+
+log = logging.getLogger(__name__)
 
 KILLS = 200
 DEVICES = 5
@@ -113,7 +116,7 @@ def _campaign(installed: Installation) -> None:
     for reporter in reporters:
         reporter.join(30)
         assert not reporter.is_alive()
-    print(f"everything was back after {back:.1f} s")  # a figure, not a verdict: the machine may be busy
+    log.info("everything was back after %.1f s", back)  # a figure, not a verdict: the machine may be busy
     assert sum(reporter.failures for reporter in reporters) > 0, (
         "no check-in ever met a killed part: this tested nothing"
     )
