@@ -151,7 +151,7 @@ def _one_setting(facts: Facts, rule: Mapping[str, Any], name: str) -> Answer:
             return _gap(facts.hardening, "settings", name)
         return NOT_APPLICABLE, f"{name} does not exist here."
     if found.value == ABSENT and "absent" in rule and rule["absent"] != "pass":
-        return Outcome(rule["absent"]), f"{name} does not exist here."
+        return Outcome(rule["absent"]), f"{_said(name, 'not set')}." if " " in name else f"{name} does not exist here."
     if found.value == ABSENT and rule.get("absent") == "pass":
         return PASS, f"{name} does not exist here."
     if found.value in rule.get("not_applicable", ()):
@@ -162,9 +162,14 @@ def _one_setting(facts: Facts, rule: Mapping[str, Any], name: str) -> Answer:
     return outcome, why
 
 
+def _said(name: str, value: str) -> str:
+    # Names in words (``core dumps``) make no sentence with a value; those of the system (``fs.protected_symlinks``) do.
+    return f"{name[0].upper()}{name[1:]}: {value}" if " " in name else f"{name} is {value}"
+
+
 def _compare(name: str, value: str, rule: Mapping[str, Any]) -> Answer:
     """Whether a value is one that is wanted."""
-    said = f"{name} is {value}"
+    said = _said(name, value)
     if "at_least" in rule or "at_most" in rule:
         number = _number(value)
         if number is None:
@@ -232,7 +237,7 @@ def _separate(facts: Facts, rule: Mapping[str, Any]) -> Answer:
     if found is None:
         return _gap(facts.hardening, "settings", "mounted")
     if found.value == ABSENT:
-        return FAIL, f"{rule['name']} lies on another file system."
+        return FAIL, f"{rule['name']} is no file system of its own."
     return PASS, f"{rule['name']} is a file system of its own."
 
 

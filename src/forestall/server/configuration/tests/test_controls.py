@@ -7,6 +7,7 @@ import pytest
 from forestall.server.configuration.controls import ROLES, Judged, Outcome, baseline, controls, judge
 from forestall.server.configuration.drift import differences, in_words, state_of
 from forestall.server.configuration.rules import level_of, overlap, tally
+from forestall.server.runbooks.library import read_library
 from forestall.wire.facts import (
     Access,
     Account,
@@ -40,6 +41,11 @@ def settings(*given, gaps=()):
 def said(control, facts):
     found = judge(facts, [controls()[control]])[0]
     return found.outcome, found.why
+
+
+def test_every_runbook_that_a_control_names_is_there():
+    known = {runbook.slug for runbook in read_library()}
+    assert {one.runbook for one in controls().values() if one.runbook} <= known
 
 
 def test_the_data_are_in_order():
@@ -95,7 +101,7 @@ def test_empty_documents_with_gaps_pass_nothing_that_they_could_not_see():
         ("no-usb-storage", settings(setting("module", "usb-storage", "loaded", configured="blocked")), FAIL,
          "next start"),
         ("no-squashfs", settings(setting("module", "squashfs", "built in")), NA, "part of the kernel"),
-        ("tmp-separate", settings(setting("mount", "/tmp", "absent")), FAIL, "another file system"),
+        ("tmp-separate", settings(setting("mount", "/tmp", "absent")), FAIL, "no file system of its own"),
         ("tmp-options", settings(setting("mount", "/tmp", "absent")), NA, "no file system"),
         ("tmp-options", settings(setting("mount", "/tmp", "rw,nosuid,nodev")), FAIL, "without noexec"),
         ("shadow-mode", settings(setting("file", "/etc/shadow", "0640 root:shadow")), PASS, "0640"),
@@ -105,7 +111,7 @@ def test_empty_documents_with_gaps_pass_nothing_that_they_could_not_see():
         ("shadow-mode", settings(setting("file", "/etc/shadow", "0000 root:root")), PASS, "0000"),
         ("grub-config-mode", settings(setting("file", "/etc/shadow", "0000 root:root")), NA, "does not exist"),
         ("host-keys-mode", settings(setting("file", "/etc/ssh/ssh_host_rsa_key", "0644 root:root")), FAIL, "rsa"),
-        ("shell-timeout", settings(setting("login", "shell timeout", "absent")), FAIL, "does not exist"),
+        ("shell-timeout", settings(setting("login", "shell timeout", "absent")), FAIL, "not set"),
         ("password-age", settings(setting("login", "PASS_MAX_DAYS", "99999")), FAIL, "365 or less"),
         ("disk-encrypted", settings(setting("encryption", "/", "not a disk")), NA, "not a disk"),
         ("tls-minimum", settings(setting("tls", "openssl MinProtocol", "TLSv1")), FAIL, "TLSv1"),
