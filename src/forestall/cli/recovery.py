@@ -51,18 +51,16 @@ def list_command(*, client: str | None, device: str | None, archived: bool, as_j
         print_json(found)
         return int(bool(lost))
     print_table(
-        ("Id", "System", "Where", "Back today", "Proved", "Last restored", "Backup", "Status", "Why"),
+        ("Id", "System", "Back today", "Proved", "Backup", "Why"),
         [
             (
                 str(one["id"]),
-                one["name"] + (" (archived)" if one["archived_at"] else ""),
-                f"{one['client']['name']}, {one['device']['name']}",
+                f"{one['name']}{' (archived)' if one['archived_at'] else ''}\n"
+                f"{one['device']['name']}, {one['client']['name']}",
                 _text(BRING_BACK, one["bring_back"]),
-                f"{one['level']} ({one['proved_by']})" if one["level"] else "nothing",
-                ago(one["verified_at"]),
+                f"{one['level']}, {one['proved_by']}\n{ago(one['verified_at'])}" if one["level"] else "nothing",
                 ago(one["backup_at"]),
-                status_text(one["status"]),
-                one["why"],
+                Text.assemble(status_text(one["status"]), "\n", plain(one["why"])),
             )
             for one in found
         ],
