@@ -58,9 +58,10 @@ class Busy:
                 ]
                 self.journal.commit(group)
                 self.acknowledged += 7
+                # The last ones always wait for the next round, so that every copy meets work in flight.
                 rows = self.reader.execute(
-                    "SELECT row FROM entry WHERE row > ? ORDER BY row LIMIT 9", (self.position,)
-                ).fetchall()
+                    "SELECT row FROM entry WHERE row > ? ORDER BY row LIMIT 12", (self.position,)
+                ).fetchall()[:-3]
                 self.main.execute("BEGIN IMMEDIATE")
                 self.main.executemany("INSERT INTO applied VALUES (?)", rows)
                 self.main.execute("UPDATE inventory_journalposition SET row = ?", (rows[-1][0],))
