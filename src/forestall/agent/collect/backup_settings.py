@@ -184,7 +184,12 @@ def data_folder(host: Host) -> str:
 
 def settings_file(host: Host) -> str | None:
     """The settings file that counts; None when there is none."""
-    for path in (f"{agent_home(host)}/{FILE_NAME}", SYSTEM_FILE):
+    return first_file(host, (f"{agent_home(host)}/{FILE_NAME}", SYSTEM_FILE))
+
+
+def first_file(host: Host, paths: tuple[str, ...]) -> str | None:
+    """The first of these files that is there; None when none is."""
+    for path in paths:
         try:
             host.status(path)
         except FileMissing:

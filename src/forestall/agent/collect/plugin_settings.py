@@ -19,8 +19,8 @@ import re
 
 import msgspec
 
-from forestall.agent.collect.backup_settings import agent_home
-from forestall.agent.collect.host import FileMissing, Host
+from forestall.agent.collect.backup_settings import agent_home, first_file
+from forestall.agent.collect.host import Host
 
 SYSTEM_FILE = "/etc/forestall/plugins.toml"
 FILE_NAME = "plugins.toml"
@@ -52,13 +52,7 @@ class PluginSettingsError(ValueError):
 
 def settings_file(host: Host) -> str | None:
     """The settings file that counts; None when there is none."""
-    for path in (f"{agent_home(host)}/{FILE_NAME}", SYSTEM_FILE):
-        try:
-            host.status(path)
-        except FileMissing:
-            continue
-        return path
-    return None
+    return first_file(host, (f"{agent_home(host)}/{FILE_NAME}", SYSTEM_FILE))
 
 
 def load_settings(host: Host) -> tuple[PluginSetting, ...]:
