@@ -14,7 +14,7 @@ from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from forestall.server.access import changes as changing
@@ -84,9 +84,10 @@ def access(request: PageRequest) -> HttpResponse:
         if may
         else [],
         "plans": _plans_table(scope, client, now),
-        "actions": format_html(
-            '<a class="button" href="/access/accounts/">Accounts</a>'
-            '<a class="button" href="/access/changes/">Changes</a>'
+        "actions": format_html_join(
+            "",
+            '<a class="button" href="{}">{}</a>',
+            (("/access/accounts/", "Accounts"), ("/access/changes/", "Changes")),
         ),
     }
     return render_page(request, "access", context, section="access", title="Access", live=False)

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from forestall.server.configuration import queries, services
@@ -86,9 +86,10 @@ def configuration(request: PageRequest) -> HttpResponse:
             ]
         ),
         "table": _devices_table(list(found[stretch]), now, pages, request),
-        "actions": format_html(
-            '<a class="button" href="/configuration/controls/">Controls</a>'
-            '<a class="button" href="/configuration/deviations/">Deviations</a>'
+        "actions": format_html_join(
+            "",
+            '<a class="button" href="{}">{}</a>',
+            (("/configuration/controls/", "Controls"), ("/configuration/deviations/", "Deviations")),
         ),
     }
     return render_page(
