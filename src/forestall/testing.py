@@ -121,6 +121,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _started.pop().stop()
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") is not None and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     on_postgresql = config.getoption("--database") == POSTGRESQL
     kept: list[pytest.Item] = []
