@@ -77,7 +77,7 @@ def run_once(collector: Collector) -> tuple[float, float, float]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.agent_day", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--times", type=int, default=3, help="runs of each collector (default 3)")
-    parser.add_argument("--seconds", type=float, default=180, help="how long the agent is watched (default 180)")
+    parser.add_argument("--seconds", type=float, default=600, help="how long the agent is watched (default 600)")
     parser.add_argument("--warm", type=float, default=90, help="seconds before that (default 90)")
     options = parser.parse_args(arguments)
     costs = [cost_of(collector, options.times) for collector in COLLECTORS]
